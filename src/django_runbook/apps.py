@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class RunbookConfig(AppConfig):
+    name = "django_runbook"
+    verbose_name = _("Runbooks")

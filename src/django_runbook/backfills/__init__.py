@@ -1,0 +1,1 @@
+"""Move data in batches, exactly once."""

@@ -6,16 +6,16 @@ Above this package no code asks for a vendor by name; it asks for a capability d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
-from django_runbook.exceptions import SessionLost
+from django_runbook.exceptions import Refused, SessionLost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,15 @@ class Database(ABC):
 
     dump_suffix: ClassVar[str]
     """How a dump's file name ends before compression: ".sql" or ".sqlite3"."""
+
+    copies_before_dump: ClassVar[bool] = False
+    """Does a dump need the database's size once more, uncompressed, in the dump's folder while it runs?"""
+
+    streams_rows: ClassVar[bool] = True
+    """Does `QuerySet.iterator()` read a large table in pieces, instead of all of it into memory first?"""
+
+    snapshot_statements: ClassVar[tuple[str, ...]]
+    """What makes a transaction that has just begun see one state of the data, and only read."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -103,6 +112,19 @@ class Database(ABC):
         with self.take_lock(), self.connection.execute_wrapper(fence):
             yield
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within the block, show every query on this connection the same state, whatever others commit.
+
+        The block must not write. Raise Refused within a transaction, which may have seen another state.
+        """
+        self.refuse_open_transaction()
+        with transaction.atomic(using=self.alias):
+            for statement in self.snapshot_statements:
+                with self.connection.cursor() as cursor:
+                    cursor.execute(statement)
+            yield
+
     @abstractmethod
     def take_lock(self) -> AbstractContextManager[None]:
         """Take the lock on this connection's session at once, or raise LockHeld naming the holder.
@@ -127,22 +149,44 @@ class Database(ABC):
         """Client programs that dump and restore need and that are not on PATH."""
 
     @abstractmethod
-    def dump(self, target: IO[bytes]) -> None:
+    def dump(self, target: IO[bytes]) -> dict[str, int]:
         """Write a consistent dump of everything in this database to `target`, uncompressed.
 
-        Raise BackupFailed, with the client program's own words, when it fails or its output is not whole.
+        Return the number of rows per table in the dump; a table whose number cannot be known, because
+        someone wrote to it meanwhile, is left out. Raise BackupFailed, with the client program's own words,
+        when it fails or its output is not whole, and Refused within a transaction: the dump would miss it.
         """
 
     @abstractmethod
     def restore(self, source: IO[bytes]) -> None:
         """Bring back exactly the state of a dump: what was created since is gone too.
 
-        Raise RestoreFailed with the client program's own words. All or nothing where the server can.
+        This connection's session, and the run lock on it, stay. Raise RestoreFailed with the client program's
+        own words; all or nothing where the server can. Raise Refused within a transaction, which would block.
         """
 
     @abstractmethod
     def orphans(self) -> list[Orphan]:
         """Rows that violate a foreign key although the server did not refuse them."""
+
+    def ask(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one query on this connection and return all its rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def refuse_open_transaction(self) -> None:
+        """Raise Refused if this connection is within a transaction."""
+        if self.connection.in_atomic_block or not self.connection.get_autocommit():
+            raise Refused(
+                _("A transaction is open on database '%(alias)s', in this process.") % {"alias": self.alias},
+                _("Back up and restore outside of atomic() and with AUTOCOMMIT."),
+            )
+
+    def quote(self, name: str) -> str:
+        """A name as an SQL identifier, whatever is in it; Django's quote_name trusts names to be tame."""
+        mark = self.connection.ops.quote_name("x")[0]
+        return mark + name.replace(mark, mark * 2) + mark
 
     def row_counts(self) -> dict[str, int]:
         """Exact number of rows of every table, by name."""
@@ -150,6 +194,6 @@ class Database(ABC):
             tables = self.connection.introspection.table_names(cursor)
             counts = {}
             for table in tables:
-                cursor.execute(f"SELECT COUNT(*) FROM {self.connection.ops.quote_name(table)}")
+                cursor.execute(f"SELECT COUNT(*) FROM {self.quote(table)}")
                 counts[table] = int(cursor.fetchone()[0])
         return counts

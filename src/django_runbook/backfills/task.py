@@ -1,0 +1,56 @@
+"""What moves: the part of a backfill that its author writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.apps.registry import Apps
+from django.db.models import Q, QuerySet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Task:
+    """Which rows, and what to do with a range of them. All models it is handed are historical."""
+
+    model: ClassVar[str]
+    """"app_label.Model"."""
+    rows: ClassVar[Q] = Q()
+    """The rows that are still to be done; the default is all."""
+    fills: ClassVar[Sequence[str]] = ()
+    """Fields it gives values to, beside those that `rows` wants to be NULL."""
+    batch_size: ClassVar[int] = 2000
+    """Rows in one transaction."""
+
+    def prepare(self, apps: Apps) -> None:
+        """Do once, before the first batch, in one transaction: make what the rows will point at."""
+
+    def batch(self, rows: QuerySet[Any]) -> object:
+        """Do the rows of one key range, in the transaction that also moves the cursor.
+
+        `rows` is unevaluated: `rows.update(…)` is the fast form.
+        """
+        raise NotImplementedError
+
+    def finish(self, apps: Apps) -> None:
+        """Do once, after the last batch, in one transaction."""
+
+
+def null_fields(rows: Q) -> set[str]:
+    """Fields that `rows` wants to be NULL: those that the task is there to fill."""
+    return {
+        name.removesuffix("__isnull")
+        for name, value in _conditions(rows)
+        if value is True and name.endswith("__isnull") and name.count("__") == 1
+    }
+
+
+def _conditions(rows: Q) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for child in rows.children:
+        if isinstance(child, Q):
+            found += _conditions(child)
+        elif isinstance(child, tuple) and not rows.negated:
+            found.append(child)
+    return found

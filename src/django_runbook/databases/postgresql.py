@@ -1,0 +1,213 @@
+"""PostgreSQL: pg_dump and psql; a restore is one transaction."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from django.db import DatabaseError, InterfaceError, transaction
+from django.utils.translation import gettext as _
+
+from django_runbook.databases.base import Database, Orphan, Server
+from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
+from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
+
+TRAILER = b"-- PostgreSQL database dump complete"
+"""pg_dump writes it last; a dump without it was cut off, whatever the exit code says."""
+
+LOCK_TIMEOUT = "30s"
+"""How long a dump or restore waits for the locks of other sessions."""
+
+PASSED_ON = {
+    "channel_binding": "PGCHANNELBINDING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "gssencmode": "PGGSSENCMODE",
+    "hostaddr": "PGHOSTADDR",
+    "options": "PGOPTIONS",
+    "sslcrl": "PGSSLCRL",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+"""OPTIONS that the driver takes, that Django's own client does not pass on, and how libpq hears of them."""
+
+DROP_EVERYTHING = Path(__file__).with_name("drop_everything.sql")
+
+FIRST_OBJECT = re.compile(rb"^-- Name: .*; Type: (?!SCHEMA;|EXTENSION;|COMMENT;)", re.MULTILINE)
+EXTENSION_COMMENT = re.compile(rb"^COMMENT ON EXTENSION .*;$", re.MULTILINE)
+
+
+class PostgreSQLDatabase(Database):
+    rolls_back_ddl = True
+    dump_suffix = ".sql"
+    snapshot_statements = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+    )
+
+    @contextmanager
+    def take_lock(self) -> Iterator[None]:
+        [(taken,)] = self.ask("SELECT pg_try_advisory_lock(%s)", [self.lock_key])
+        if not taken:
+            raise LockHeld(
+                _("%(holder)s runs a runbook on database '%(alias)s'.")
+                % {"holder": self.lock_holder() or _("another session"), "alias": self.alias},
+                _("Wait for it to end, or look with `manage.py runbook status`."),
+            )
+        session = self.connection.connection
+        try:
+            yield
+        finally:
+            if self.connection.connection is session:
+                with suppress(DatabaseError, InterfaceError):  # a dead session has let go of it already
+                    self.ask("SELECT pg_advisory_unlock(%s)", [self.lock_key])
+
+    def lock_holder(self) -> str | None:
+        key = self.lock_key % 2**64
+        holders = self.ask(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid::bigint = %s AND objid::bigint = %s",
+            [key >> 32, key & 0xFFFFFFFF],
+        )
+        return f"session {holders[0][0]}" if holders else None
+
+    @property
+    def lock_key(self) -> int:
+        """The same signed 64 bits in every version of this package; the lock is the database's own."""
+        return int.from_bytes(sha256(b"django_runbook").digest()[:8], "big", signed=True)
+
+    def server(self) -> Server:
+        [(number,)] = self.ask("SELECT current_setting('server_version_num')::int")
+        return Server(product="PostgreSQL", version=divmod(number, 10000))
+
+    def size(self) -> int:
+        [(size,)] = self.ask(
+            "SELECT COALESCE(SUM(pg_table_size(c.oid)), 0)"
+            " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+            " OR c.oid = 'pg_catalog.pg_largeobject'::regclass"
+        )
+        return int(size)
+
+    def missing_programs(self) -> list[str]:
+        return [program for program in ("pg_dump", "psql") if shutil.which(program) is None]
+
+    def dump(self, target: IO[bytes]) -> dict[str, int]:
+        """Dump a snapshot that this session exports, so that the rows counted are the rows dumped."""
+        self.refuse_open_transaction()
+        try:
+            with transaction.atomic(using=self.alias):
+                snapshot = self.export_snapshot()
+                rows = self.row_counts()
+                tail = self.read_dump(target, snapshot)
+        except (ProgramFailed, DatabaseError) as exc:
+            raise self.backup_failed(str(exc)) from exc
+        if TRAILER not in tail:
+            raise self.backup_failed(_("pg_dump ended with success, but its output is cut off."))
+        return rows
+
+    def export_snapshot(self) -> str:
+        """Begin a snapshot of the database and name it for other sessions; it ends with the transaction."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            cursor.execute("SELECT pg_export_snapshot()")
+            return str(cursor.fetchone()[0])
+
+    def read_dump(self, target: IO[bytes], snapshot: str) -> bytes:
+        argv, env = self.client(
+            "pg_dump",
+            "--format=plain",
+            "--no-subscriptions",
+            f"--lock-wait-timeout={LOCK_TIMEOUT}",
+            f"--snapshot={snapshot}",
+            *(f"--role={role}" for role in self.roles()),
+        )
+        return read_program(argv, target, env=env, secrets=self.secrets)
+
+    def backup_failed(self, why: str) -> BackupFailed:
+        return BackupFailed(
+            _("The backup of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
+            _("The database was not changed."),
+        )
+
+    def restore(self, source: IO[bytes]) -> None:
+        """Drop everything and load the dump in one transaction; whatever fails, nothing has happened."""
+        self.refuse_open_transaction()
+        argv, env = self.client("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
+        try:
+            feed_program(argv, self.restore_script(source), env=env, secrets=self.secrets)
+        except ProgramFailed as exc:
+            raise self.restore_failed(str(exc)) from exc
+
+    def restore_script(self, source: IO[bytes]) -> Iterator[bytes]:
+        """Write the transaction's statements out, and COMMIT only after a whole dump.
+
+        psql's own --single-transaction commits at the end of its input, which is also what it sees when this
+        process is killed half way.
+        """
+        yield b"BEGIN;\nSET statement_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n"
+        yield f"SET lock_timeout = '{LOCK_TIMEOUT}';\nSET client_min_messages = warning;\n".encode()
+        for role in self.roles():
+            yield f"SET ROLE {self.quote(role)};\n".encode()
+        yield DROP_EVERYTHING.read_bytes()
+        tail = b""
+        for chunk in without_extension_comments(chunks_of(source)):
+            tail = (tail + chunk)[-TAIL:]
+            yield chunk
+        if TRAILER not in tail:
+            raise self.restore_failed(_("the dump is cut off."))
+        yield b"\nCOMMIT;\n"
+
+    def restore_failed(self, why: str) -> RestoreFailed:
+        return RestoreFailed(
+            _("The restore of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
+            _("The database is as it was before the restore."),
+        )
+
+    def orphans(self) -> list[Orphan]:
+        """Foreign keys that were added NOT VALID and never validated."""
+        constraints = self.ask(
+            "SELECT conrelid::regclass::text, confrelid::regclass::text,"
+            " (SELECT string_agg(a.attname, ', ' ORDER BY k.place)"
+            "  FROM unnest(conkey) WITH ORDINALITY AS k (attnum, place)"
+            "  JOIN pg_attribute AS a ON a.attrelid = conrelid AND a.attnum = k.attnum)"
+            " FROM pg_constraint WHERE contype = 'f' AND NOT convalidated ORDER BY 1, 3"
+        )
+        return [
+            Orphan(table=table, column=column, referenced_table=referenced_table, rows=0)
+            for table, referenced_table, column in constraints
+        ]
+
+    def roles(self) -> list[str]:
+        """The role that the connection assumes, if any."""
+        role = self.connection.settings_dict["OPTIONS"].get("assume_role")
+        return [str(role)] if role else []
+
+    def client(self, program: str, *options: str) -> tuple[list[str], dict[str, str]]:
+        """Make a client program's argument list and environment; the password is in the environment."""
+        settings = self.connection.settings_dict
+        args, env = self.connection.client.settings_to_cmd_args_env(settings, ["--no-password", *options])
+        passed_on = {
+            name: str(settings["OPTIONS"][option])
+            for option, name in PASSED_ON.items()
+            if option in settings["OPTIONS"]
+        }
+        return [program, *args[1:]], {**passed_on, **(env or {})}
+
+
+def without_extension_comments(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Leave out COMMENT ON EXTENSION, which only the extension's owner may run.
+
+    pg_dump writes them at the top, with the extensions; nothing after the first other object is looked at.
+    """
+    head = next(chunks, b"")
+    first = FIRST_OBJECT.search(head)
+    end = first.start() if first else len(head)
+    yield EXTENSION_COMMENT.sub(b"", head[:end]) + head[end:]
+    yield from chunks

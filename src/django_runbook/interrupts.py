@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM, turned into a stop at a point where the run can go on later."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+from django.utils.translation import gettext as _
+
+from django_runbook.exceptions import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """While entered, the first signal asks for a stop; a second one cuts at once.
+
+    Within `immediate()` already the first one cuts, by raising KeyboardInterrupt.
+    """
+
+    def __init__(self, notify: Callable[[str], None] = lambda text: None) -> None:
+        self.notify = notify
+        self.requested = False
+        self._immediate = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def immediate(self, wanted: bool = True) -> Iterator[None]:
+        """Let a signal cut the block off anywhere."""
+        self.safe_point()
+        self._immediate = wanted
+        try:
+            yield
+        finally:
+            self._immediate = False
+
+    def safe_point(self) -> None:
+        """Raise Interrupted if a stop has been asked for."""
+        if self.requested:
+            raise Interrupted(
+                _("Stopped, as you asked; nothing is lost."),
+                _("Go on with `manage.py runbook resume`."),
+            )
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested or self._immediate:
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+        self.notify(_("Stopping at the next safe point. Once more cuts at once, which may need a resume."))

@@ -1,0 +1,180 @@
+"""The ledger: tables in the target database that say what has been done to this data.
+
+Made like Django's own `django_migrations`, without migrations. It rewinds with a restore, which is right:
+comparing it with the run journal, which does not, tells that the database was replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.translation import gettext as _
+
+from django_runbook.exceptions import JournalDamaged, Refused
+from django_runbook.journal import Entry, Event
+
+TABLE_PREFIX = "django_runbook_"
+
+
+class LedgerRun(models.Model):
+    """How far a run's journal had come when it last spoke to this database."""
+
+    run_id = models.CharField(max_length=100, primary_key=True)
+    covers = models.TextField()
+    """Labels of the runbooks that are completed with this run, one a line."""
+    seq = models.PositiveIntegerField()
+    hash = models.CharField(max_length=64)
+    finished = models.CharField(max_length=40, default="")
+    """ISO 8601; text, because a project with USE_TZ = False cannot store an aware datetime everywhere."""
+
+    class Meta:
+        apps = Apps()
+        app_label = "django_runbook"
+        db_table = f"{TABLE_PREFIX}run"
+
+    def __str__(self) -> str:
+        return self.run_id
+
+
+class LedgerBackfill(models.Model):
+    """Where a backfill stands; written in the transaction of the rows it speaks of."""
+
+    id = models.BigAutoField(primary_key=True)
+    run_id = models.CharField(max_length=100)
+    step = models.CharField(max_length=150)
+    prepared = models.BooleanField(default=False)
+    cursor = models.TextField(null=True)  # noqa: DJ001: null is "before the first row"
+    """Primary key of the last row done, as JSON."""
+    rows = models.BigIntegerField(default=0)
+    batches = models.BigIntegerField(default=0)
+    done = models.BooleanField(default=False)
+
+    class Meta:
+        apps = Apps()
+        app_label = "django_runbook"
+        db_table = f"{TABLE_PREFIX}backfill"
+        unique_together = [("run_id", "step")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.step}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Which run completed a runbook, and when."""
+
+    run_id: str
+    at: datetime
+
+
+class Ledger:
+    """The ledger of one database. Only `ensure` changes the schema, and readers never call it."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @property
+    def exists(self) -> bool:
+        with self.connection.cursor() as cursor:
+            return LedgerRun._meta.db_table in self.connection.introspection.table_names(cursor)
+
+    def ensure(self) -> None:
+        """Create the tables that are missing."""
+        with self.connection.cursor() as cursor:
+            present = self.connection.introspection.table_names(cursor)
+        for model in (LedgerRun, LedgerBackfill):
+            if model._meta.db_table not in present:
+                with self.connection.schema_editor() as editor:
+                    editor.create_model(model)
+
+    def note(self, run_id: str, covers: Sequence[str], entry: Entry, finished: str = "") -> None:
+        """Remember `entry` as the latest that this database has seen of the run."""
+        self._runs.update_or_create(
+            run_id=run_id,
+            defaults={
+                "covers": "\n".join(covers),
+                "seq": entry.seq,
+                "hash": entry.hash,
+                "finished": finished,
+            },
+        )
+
+    def completed(self) -> dict[str, Completion]:
+        """Runbooks completed on this data, by label; the latest run of each."""
+        if not self.exists:
+            return {}
+        rows = self._runs.exclude(finished="").order_by("finished")
+        return {
+            label: Completion(run_id=row.run_id, at=datetime.fromisoformat(row.finished))
+            for row in rows
+            for label in row.covers.splitlines()
+        }
+
+    def compare(self, run_id: str, entries: Sequence[Entry]) -> None:
+        """Hold the run's journal against this database.
+
+        Raise JournalDamaged if the journal lost lines that this database has seen, or has others in
+        their place. Raise Refused if the database was replaced since: it has seen less than the journal
+        says. A crash between the journal's line and the ledger's row leaves at most one line between.
+        """
+        row = self._runs.filter(run_id=run_id).first() if self.exists else None
+        seen = row.seq if row else 0
+        if row and (seen > len(entries) or entries[seen - 1].hash != row.hash):
+            raise JournalDamaged(
+                _(
+                    "The journal of run %(run)s is not the one that the database has seen: lines are "
+                    "missing or were replaced."
+                )
+                % {"run": run_id},
+                _(
+                    "Put the journal back as it was and run `manage.py runbook resume`; or restore the "
+                    "run's backup with `manage.py runbook restore FILE` and move the run's folder away."
+                ),
+            )
+        noted = [entry.seq for entry in entries if entry.event in _NOTED]
+        if len(noted) > 1 and seen < noted[-2]:
+            raise Refused(
+                _(
+                    "The database was replaced or restored since run %(run)s worked on it: it has not "
+                    "seen what the journal records."
+                )
+                % {"run": run_id},
+                _(
+                    "If it is back at the state before the run, close the run with "
+                    "`manage.py runbook undo %(run)s` and start again; otherwise restore the run's backup."
+                )
+                % {"run": run_id},
+            )
+
+    def backfill(self, run_id: str, step: str) -> LedgerBackfill | None:
+        """Where this backfill stands, or None if it has not begun."""
+        if not self.exists:
+            return None
+        return self._backfills.filter(run_id=run_id, step=step).first()
+
+    def begin_backfill(self, run_id: str, step: str) -> LedgerBackfill:
+        return self._backfills.get_or_create(run_id=run_id, step=step)[0]
+
+    def advance(self, row: LedgerBackfill, **changes: Any) -> None:
+        """Write new values of `row`; to be called in the transaction of the rows they speak of."""
+        for name, value in changes.items():
+            setattr(row, name, value)
+        row.save(using=self.connection.alias, update_fields=list(changes))
+
+    @property
+    def _runs(self) -> models.QuerySet[LedgerRun]:
+        return models.QuerySet(LedgerRun, using=self.connection.alias)
+
+    @property
+    def _backfills(self) -> models.QuerySet[LedgerBackfill]:
+        return models.QuerySet(LedgerBackfill, using=self.connection.alias)
+
+
+_NOTED = frozenset({Event.STARTED, Event.SUCCEEDED})
+"""Events that the engine notes in the ledger right after the journal."""

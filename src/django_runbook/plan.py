@@ -1,0 +1,204 @@
+"""What will happen, in which order, and why. Pure: no database is asked, nothing is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+
+from django_runbook.exceptions import PlanRefused, Refused
+from django_runbook.schema.history import Key
+from django_runbook.runbooks import NamedRunbook
+from django_runbook.steps import Backup, Migrate, Restart, Step, Verify
+from django_runbook.steps.base import Place, Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """A step at its place."""
+
+    key: str
+    """Names the step within its run: place and words, as in "2-migrate-core-0033"."""
+    step: Step
+    place: Place
+    reason: str
+    fingerprint: str
+
+    @property
+    def title(self) -> str:
+        return self.step.title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps of a run, each allowed at its place."""
+
+    runbook: str
+    """Label of the runbook, or "pending" for everything that is pending."""
+    steps: tuple[PlannedStep, ...]
+    covers: tuple[str, ...] = ()
+    """Labels of the runbooks that are completed when this plan is."""
+
+
+def make_plan(runbook: NamedRunbook, start: Place) -> Plan:
+    """Walk the list from `start`. Raise PlanRefused, with the reasons and the right order, if it is wrong."""
+    found = list(_problems(runbook.steps, start))
+    if found:
+        raise _refusal(runbook, found, right_order(runbook.steps, start))
+    return Plan(
+        runbook=runbook.label,
+        steps=tuple(
+            PlannedStep(
+                key=f"{number}-{_slug(step.title)}",
+                step=step,
+                place=place,
+                reason=step.reason(place),
+                fingerprint=step.fingerprint(place),
+            )
+            for number, (step, place) in enumerate(_walk(runbook.steps, start), start=1)
+        ),
+        covers=(runbook.label,),
+    )
+
+
+def make_pending_plan(runbooks: Sequence[NamedRunbook], start: Place) -> Plan:
+    """Everything that is pending: these runbooks by their place in the graph, then what is left over.
+
+    One backup before all, one verification after all, restarts at the end: the code on this machine is
+    the code of all of them.
+    """
+    ordered = sorted(runbooks, key=lambda runbook: _place_in_graph(runbook, start))
+    plan = make_plan(
+        NamedRunbook(app_label="", name="pending", steps=_combined(ordered, start)),
+        start,
+    )
+    return replace(plan, runbook="pending", covers=tuple(runbook.label for runbook in ordered))
+
+
+def is_pending(runbook: NamedRunbook, start: Place, completed: frozenset[str]) -> bool:
+    """Is there something left for this runbook to do on this database?
+
+    One whose migrations are all applied, though by no run (a new database is made by plain `migrate`),
+    has nothing left to do.
+    """
+    if runbook.label in completed:
+        return False
+    migrates = [step for step in runbook.steps if isinstance(step, Migrate)]
+    return not migrates or any(_keys(step, start) is None or _keys(step, start) for step in migrates)
+
+
+def right_order(steps: Sequence[Step], start: Place) -> list[Step] | None:
+    """The same steps in an order that is allowed, with what is missing put in; None if there is none."""
+    waiting, ordered, place, inserted = list(steps), list[Step](), start, set[str]()
+    while waiting:
+        allowed = next((step for step in waiting if not _stands(step, place, waiting)), None)
+        if allowed is None:
+            allowed = _missing_step(waiting, place, inserted)
+            if allowed is None:
+                return None
+            inserted.add(allowed.declaration())
+        else:
+            waiting.remove(allowed)
+        ordered.append(allowed)
+        place = allowed.after(place)
+    return ordered
+
+
+def to_source(steps: Sequence[Step]) -> str:
+    """The list as it stands in a runbook."""
+    return "\n".join(["steps = [", *(f"    {step.declaration()}," for step in steps), "]"])
+
+
+def _walk(steps: Sequence[Step], start: Place) -> Iterator[tuple[Step, Place]]:
+    place = start
+    for number, step in enumerate(steps):
+        here = _looking_ahead(place, steps[number + 1 :])
+        yield step, here
+        place = step.after(here)
+
+
+def _looking_ahead(place: Place, later: Sequence[Step]) -> Place:
+    coming = frozenset[Key]().union(
+        *(_keys(step, place) or () for step in later if isinstance(step, Migrate))
+    )
+    return replace(place, later=tuple(later), coming=coming)
+
+
+def _keys(step: Migrate, place: Place) -> list[Key] | None:
+    """What a Migrate applies, or None if its names are wrong (which its own problems tell)."""
+    try:
+        return step.keys(place)
+    except Refused:
+        return None
+
+
+def _problems(steps: Sequence[Step], start: Place) -> Iterator[tuple[int, Step, Problem]]:
+    """Problems in order; after a step that cannot be placed, what depends on it is not judged."""
+    place = start
+    for number, step in enumerate(steps, start=1):
+        here = _looking_ahead(place, steps[number:])
+        problems = list(step.problems(here))
+        for problem in problems:
+            yield number, step, problem
+        try:
+            place = step.after(here)
+        except Refused:
+            return
+
+
+def _stands(step: Step, place: Place, waiting: Sequence[Step]) -> list[Problem]:
+    later = [other for other in waiting if other is not step]
+    return list(step.problems(_looking_ahead(place, later)))
+
+
+def _missing_step(waiting: Sequence[Step], place: Place, inserted: set[str]) -> Step | None:
+    for step in waiting:
+        for problem in _stands(step, place, waiting):
+            missing = problem.missing or (Migrate(*problem.migration) if problem.migration else None)
+            if missing and missing.declaration() not in inserted and not _stands(missing, place, waiting):
+                return missing
+    return None
+
+
+def _refusal(
+    runbook: NamedRunbook, found: Sequence[tuple[int, Step, Problem]], order: Sequence[Step] | None
+) -> PlanRefused:
+    reasons = "\n".join(
+        _("Step %(number)d, %(step)s: %(reason)s")
+        % {"number": number, "step": step.title, "reason": problem.message}
+        for number, step, problem in found
+    )
+    message = _("The plan of '%(runbook)s' is refused; nothing was touched.\n%(reasons)s") % {
+        "runbook": runbook.label.lstrip("."),
+        "reasons": reasons,
+    }
+    if order is None:
+        return PlanRefused(message, _("Mend the runbook, then run `manage.py runbook plan` again."))
+    return PlanRefused(message, _("The right order is:\n%(steps)s") % {"steps": to_source(order)})
+
+
+def _combined(runbooks: Sequence[NamedRunbook], start: Place) -> tuple[Step, ...]:
+    listed = [step for runbook in runbooks for step in runbook.steps if not isinstance(step, Backup)]
+    restarts = {step.declaration(): step for step in listed if isinstance(step, Restart)}
+    working = [step for step in listed if not isinstance(step, Restart)]
+    done = frozenset[Key]().union(
+        *(_keys(step, start) or () for step in working if isinstance(step, Migrate))
+    )
+    rest = [Migrate.all()] if start.history.pending(start.applied | done) else []
+    return (Backup(), *working, *rest, Verify(), *restarts.values())
+
+
+def _place_in_graph(runbook: NamedRunbook, start: Place) -> tuple[int, str]:
+    order = {key: number for number, key in enumerate(start.history.pending(()))}
+    targets = [
+        order.get(start.history.find(step.app_label, step.target), 0)
+        for step in runbook.steps
+        if isinstance(step, Migrate) and not step.is_all
+    ]
+    return max(targets, default=len(order)), runbook.label
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60]

@@ -1,0 +1,165 @@
+"""Reports, plans and findings for the terminal and for log files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from django_runbook.journal import RunStatus, StepStatus
+from django_runbook.plan import Plan
+from django_runbook.planning import Stand, Standing
+from django_runbook.preflight import Finding, Severity
+from django_runbook.report.build import Report
+from django_runbook.ways_back import WayBack
+
+STEP_LABELS = {
+    StepStatus.WAITING: (gettext_lazy("waiting"), "dim"),
+    StepStatus.IN_DOUBT: (gettext_lazy("started"), "yellow"),
+    StepStatus.INTERRUPTED: (gettext_lazy("interrupted"), "yellow"),
+    StepStatus.FAILED: (gettext_lazy("failed"), "bold red"),
+    StepStatus.SUCCEEDED: (gettext_lazy("done"), "green"),
+}
+RUN_LABELS = {
+    RunStatus.STARTED: (gettext_lazy("not finished: running now, or killed"), "yellow"),
+    RunStatus.INTERRUPTED: (gettext_lazy("interrupted by the operator"), "yellow"),
+    RunStatus.FAILED: (gettext_lazy("failed"), "bold red"),
+    RunStatus.FINISHED: (gettext_lazy("finished"), "green"),
+    RunStatus.RESTORING: (gettext_lazy("a restore was cut off: repeat it"), "bold red"),
+    RunStatus.RESTORED: (gettext_lazy("restored to the backup"), "cyan"),
+    RunStatus.UNDONE: (gettext_lazy("undone"), "cyan"),
+}
+STAND_LABELS = {
+    Stand.PENDING: (gettext_lazy("pending"), "yellow"),
+    Stand.UNFINISHED: (gettext_lazy("unfinished run"), "bold red"),
+    Stand.COMPLETED: (gettext_lazy("completed"), "green"),
+    Stand.NOTHING_TO_DO: (gettext_lazy("nothing to do: its migrations are applied"), "dim"),
+    Stand.BROKEN: (gettext_lazy("broken"), "bold red"),
+}
+SEVERITY_LABELS = {
+    Severity.ERROR: (gettext_lazy("error"), "bold red"),
+    Severity.WARNING: (gettext_lazy("warning"), "yellow"),
+}
+
+
+def plan_to_text(plan: Plan) -> RenderableType:
+    """The steps of a plan with the reason for the place of each."""
+    table = _table("#", _("Step"), _("Why here"))
+    for number, planned in enumerate(plan.steps, start=1):
+        table.add_row(str(number), Text(planned.title), Text(planned.reason))
+    return Group(Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table)
+
+
+def findings_to_text(findings: Sequence[Finding]) -> RenderableType:
+    """What the check before step one found."""
+    if not findings:
+        return Text(_("Check: nothing stands in the way."), style="green")
+    table = _table(_("Check"), _("Severity"), _("Finding"))
+    for finding in findings:
+        label, style = SEVERITY_LABELS[finding.severity]
+        table.add_row(finding.id, Text(str(label), style=style), Text(f"{finding.message}\n{finding.hint}"))
+    return table
+
+
+def report_to_text(report: Report) -> RenderableType:
+    """A whole run: its head, its steps, and the ways out of it."""
+    label, style = RUN_LABELS[report.status]
+    head = Text.assemble(
+        (_("Run %(run)s") % {"run": report.run_id}, "bold"),
+        f" · {report.runbook} · {report.alias} ({report.server}, {report.database['name']})\n",
+        (str(label), style),
+        f" · {report.opened:%Y-%m-%d %H:%M:%S} UTC",
+    )
+    parts: list[RenderableType] = [head, _steps(report)]
+    errors = [step for step in report.steps if step.error]
+    parts += [Text(f"{step.title}: {step.error}", style="red") for step in errors]
+    if report.status not in (RunStatus.FINISHED, RunStatus.UNDONE, RunStatus.RESTORED):
+        parts.append(ways_to_text(report.ways_back))
+    parts.append(
+        Text(
+            _("Journal: %(path)s, %(lines)d lines, SHA-256 %(hash)s")
+            % {"path": report.journal, "lines": report.journal_lines, "hash": report.journal_hash[:16]},
+            style="dim",
+        )
+    )
+    return Group(*parts)
+
+
+def ways_to_text(ways: Sequence[WayBack]) -> RenderableType:
+    """The ways out of a run, each with what it would lose."""
+    table = _table(_("Way"), _("Command"), _("Loses"))
+    for way in ways:
+        if way.open:
+            table.add_row(way.way.value, Text(way.command, overflow="fold"), Text(way.loses))
+    return table
+
+
+def standings_to_text(standings: Sequence[Standing]) -> RenderableType:
+    """The runbooks there are, and where each stands."""
+    if not standings:
+        return Text(_("No runbook yet: `manage.py makerunbook` writes one from what is pending."))
+    table = _table(_("Runbook"), _("Here"), _("Run"), _("About"))
+    for standing in standings:
+        label, style = STAND_LABELS[standing.stand]
+        about = standing.error or standing.description
+        table.add_row(standing.label, Text(str(label), style=style), standing.run_id, Text(about))
+    return table
+
+
+def facts_to_text(facts: Mapping[str, Any]) -> str:
+    """Facts of a step on one line, the long ones left out."""
+    return ", ".join(
+        f"{name} {_short(value)}" for name, value in facts.items() if name not in ("sha256", "backup")
+    )
+
+
+def duration_to_text(duration: timedelta | None) -> str:
+    """As in "1 h 02 min", "3 min 05 s" or "0.42 s"."""
+    if duration is None:
+        return ""
+    seconds = duration.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _steps(report: Report) -> Table:
+    table = _table("#", _("Step"), _("Status"), _("Duration"), _("Outcome"))
+    for step in report.steps:
+        label, style = STEP_LABELS[step.status]
+        table.add_row(
+            str(step.number),
+            Text(step.title),
+            Text(str(label), style=style),
+            duration_to_text(step.duration),
+            Text(facts_to_text(step.facts), overflow="fold"),
+        )
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, expand=False)
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _short(value: Any) -> str:
+    match value:
+        case list():
+            return ", ".join(_short(item) for item in value)
+        case dict():
+            return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+        case int():
+            return f"{value:,}".replace(",", " ")
+        case _:
+            return str(value)

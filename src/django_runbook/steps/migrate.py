@@ -1,0 +1,193 @@
+"""Apply migrations up to a named one, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_runbook.exceptions import Refused
+from django_runbook.schema.drift import Difference, compare_schema
+from django_runbook.schema.executor import apply
+from django_runbook.schema.history import Key
+from django_runbook.schema.nature import Demand, Tightening, tightenings
+from django_runbook.schema.states import applied_migrations
+from django_runbook.steps.backup import Backup
+from django_runbook.steps.base import Column, Context, Place, Problem, Step, sha256_of
+from django_runbook.steps.verify import NoRows, Verify
+
+
+class Migrate(Step):
+    """Apply the migrations of an app up to `target`, with all they depend on; `Migrate.all()` for everything.
+
+    `target` may be a prefix, as `migrate` accepts it. A runbook never migrates backwards.
+    """
+
+    changes_schema = True
+    reversible = True
+    interruptible = False
+
+    def __init__(self, app_label: str, target: str) -> None:
+        self.app_label = app_label
+        self.target = target
+
+    @classmethod
+    def all(cls) -> Self:
+        """Apply everything that is pending."""
+        return cls("", "")
+
+    @property
+    def is_all(self) -> bool:
+        return not self.app_label
+
+    def declaration(self) -> str:
+        return "Migrate.all()" if self.is_all else f'Migrate("{self.app_label}", "{self.target}")'
+
+    def keys(self, place: Place) -> list[Key]:
+        """The migrations that this step applies at `place`, in order. Raise Refused for an unknown name."""
+        history = place.history
+        if self.is_all:
+            return history.pending(place.applied)
+        return history.path(history.find(self.app_label, self.target), place.applied)
+
+    def fingerprint(self, place: Place) -> str:
+        keys = self.keys(place)
+        return sha256_of(self.declaration(), [(*key, place.history.fingerprint(key)) for key in keys])
+
+    def problems(self, place: Place) -> Iterator[Problem]:
+        if self.target == "zero":
+            yield Problem(
+                message=_("A runbook never migrates backwards; 'zero' would drop the tables of '%(app)s'.")
+                % {"app": self.app_label}
+            )
+            return
+        try:
+            keys = self.keys(place)
+        except Refused as error:
+            yield Problem(message=" ".join(filter(None, (error.message, error.hint))))
+            return
+        if not keys and not self.is_all:
+            yield from self._backwards(place)
+        if keys and not place.backed_up:
+            yield _needs_backup()
+        yield from self._tightens_too_early(place, keys)
+
+    def after(self, place: Place) -> Place:
+        return place.migrated(self.keys(place))
+
+    def reason(self, place: Place) -> str:
+        keys = self.keys(place)
+        if not keys:
+            return _("applied already; nothing to do")
+        names = ", ".join(f"{app}.{name}" for app, name in keys[:3])
+        if len(keys) > 3:
+            names = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", len(keys) - 3) % {
+                "names": names,
+                "n": len(keys) - 3,
+            }
+        return _("applies %(names)s") % {"names": names}
+
+    def look_again(self, context: Context) -> None:
+        """Where DDL does not roll back, a killed migration may be half applied: compare the live schema."""
+        database = context.database
+        if database.rolls_back_ddl:
+            return
+        applied = applied_migrations(database.connection)
+        differences = compare_schema(database.connection, context.place.history.state(applied))
+        if differences:
+            raise _half_applied(differences)
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        keys = self.keys(context.place)
+        apply(context.database, keys, progress=context.progress, safe_point=context.safe_point)
+        return {"migrations": [f"{app}.{name}" for app, name in keys]}
+
+    def _backwards(self, place: Place) -> Iterator[Problem]:
+        history = place.history
+        target = history.find(self.app_label, self.target)
+        latest = history.latest(self.app_label, place.applied)
+        covered = latest in place.here or any(
+            isinstance(step, Migrate) and step._reaches(place, latest) for step in place.later
+        )
+        if latest in (None, target) or (covered and latest not in place.here):
+            return
+        yield Problem(
+            message=_(
+                "%(app)s is at %(latest)s here, which comes after %(target)s: a runbook never migrates "
+                "backwards; `manage.py runbook undo` goes back."
+            )
+            % {"app": self.app_label, "latest": latest[1], "target": target[1]}
+        )
+
+    def _reaches(self, place: Place, key: Key | None) -> bool:
+        if self.is_all:
+            return True
+        try:
+            return key is not None and key in place.history.path(
+                place.history.find(self.app_label, self.target), ()
+            )
+        except Refused:
+            return False
+
+    def _tightens_too_early(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
+        applied = set(place.applied)
+        previous: Key | None = None
+        for key in keys:
+            before = place.history.state(applied)
+            for item in tightenings(place.history.migration(key), before):
+                problem = _too_early(place, key, previous, item)
+                if problem:
+                    yield problem
+                    return
+            applied.add(key)
+            previous = key
+
+
+def _too_early(place: Place, key: Key, previous: Key | None, item: Tightening) -> Problem | None:
+    column = (f"{item.app_label}.{item.model}", item.field)
+    name = f"{column[0]}.{column[1]}"
+    waiting = next((step for step in place.later if column in step.columns_filled | step.columns_read), None)
+    words = {"app": key[0], "migration": key[1], "name": name, "demand": item.demand.value}
+    if waiting is not None:
+        text = (
+            _("%(app)s.%(migration)s drops %(name)s, which a later step still reads: %(step)s.")
+            if item.demand is Demand.DROP
+            else _("%(app)s.%(migration)s makes %(name)s %(demand)s before the step that fills it: %(step)s.")
+        )
+        return Problem(message=text % {**words, "step": waiting.title}, migration=previous)
+    if item.demand is not Demand.DROP and column in place.filled - place.verified:
+        return Problem(
+            message=_(
+                "%(app)s.%(migration)s makes %(name)s %(demand)s, and no Verify has looked at it since "
+                "it was filled."
+            )
+            % words,
+            missing=_verification(place, column),
+        )
+    return None
+
+
+def _verification(place: Place, column: Column) -> Step:
+    model = place.model(column[0])
+    label = model._meta.label if model else column[0]
+    return Verify(NoRows(label, **{f"{column[1]}__isnull": True}))
+
+
+def _needs_backup() -> Problem:
+    return Problem(
+        message=_("It changes the database before any Backup(), so there would be no way back."),
+        missing=Backup(),
+    )
+
+
+def _half_applied(differences: Sequence[Difference]) -> Refused:
+    return Refused(
+        _(
+            "A migration was cut off in its middle, and this server does not take a half-applied "
+            "migration back. The schema differs from the recorded migrations:\n%(differences)s"
+        )
+        % {"differences": "\n".join(f"- {difference}" for difference in differences)},
+        _("Restore the run's backup with `manage.py runbook restore`, then start the run again."),
+    )

@@ -1,0 +1,121 @@
+"""What every test may ask for: an empty database on each server.
+
+`database` runs a test three times, on SQLite, MariaDB and PostgreSQL. A test for some of them says which:
+
+    @pytest.mark.parametrize("database", ["mariadb", "postgresql"], indirect=True)
+
+The servers are private to the test session and start when the first test asks. One that is not installed
+skips its tests and is named at the end of the session; with CI in the environment it is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import django
+import pytest
+from django.db import connections
+from private_server import PrivateServer, ServerMissing, private_server
+
+from django_runbook.databases import Database, get_database
+
+ALIASES = {"sqlite": "default", "mariadb": "mariadb", "postgresql": "postgresql"}
+"""Each kind of database and its alias in tests/settings.py."""
+
+missing_servers = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+    django.setup()
+
+
+@pytest.fixture(params=list(ALIASES))
+def database(request: pytest.FixtureRequest, make_database: Callable[[str], Database]) -> Database:
+    """An empty database of each kind, for this test alone."""
+    return make_database(request.param)
+
+
+@pytest.fixture
+def make_database(
+    start_server: Callable[[str], PrivateServer], tmp_path: Path
+) -> Iterator[Callable[[str], Database]]:
+    """Call it with "sqlite", "mariadb" or "postgresql" to get an empty database, at its usual alias."""
+    with ExitStack() as stack:
+
+        def make(kind: str) -> Database:
+            if kind == "sqlite":
+                place: dict[str, Any] = {"NAME": str(tmp_path / "db.sqlite3")}
+            else:
+                place = stack.enter_context(empty_database(start_server(kind)))
+            return stack.enter_context(pointed_at(ALIASES[kind], place))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[[str], PrivateServer]]:
+    """Call it with "mariadb" or "postgresql" to get the session's server of that kind, running."""
+    servers: dict[str, PrivateServer] = {}
+    with ExitStack() as stack:
+
+        def start(kind: str) -> PrivateServer:
+            if kind not in servers:
+                try:
+                    servers[kind] = stack.enter_context(private_server(kind))
+                except ServerMissing as error:
+                    report_missing(request.config, kind, str(error))
+            return servers[kind]
+
+        yield start
+
+
+@contextmanager
+def empty_database(server: PrivateServer) -> Iterator[dict[str, Any]]:
+    """Create a database on the server, give the settings that reach it, and drop it."""
+    name = f"test_{uuid4().hex[:12]}"
+    server.create_database(name)
+    try:
+        yield {
+            "HOST": server.host,
+            "PORT": str(server.port),
+            "USER": server.user,
+            "PASSWORD": server.password,
+            "NAME": name,
+        }
+    finally:
+        server.drop_database(name)
+
+
+@contextmanager
+def pointed_at(alias: str, place: dict[str, Any]) -> Iterator[Database]:
+    """Point an alias at a place with a new connection, and put everything back."""
+    settings = connections.settings[alias]
+    before = dict(settings)
+    settings.update(place)
+    try:
+        yield get_database(alias)
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        settings.clear()
+        settings.update(before)
+
+
+def report_missing(config: pytest.Config, kind: str, why: str) -> None:
+    """Skip the test and remember the server's name; in CI, where all must be there, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"No {kind} server: {why}")
+    config.stash.setdefault(missing_servers, {})[kind] = why
+    pytest.skip(f"no {kind} server")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for kind, why in config.stash.get(missing_servers, {}).items():
+        terminalreporter.write_sep("!", f"NOT TESTED: {kind}", red=True, bold=True)
+        terminalreporter.write_line(why, red=True)

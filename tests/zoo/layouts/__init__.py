@@ -1,0 +1,1 @@
+"""Other states of the migration files on disk, for MIGRATION_MODULES."""

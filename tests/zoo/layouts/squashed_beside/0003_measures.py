@@ -1,0 +1,3 @@
+from importlib import import_module
+
+Migration = import_module("zoo.migrations.0003_measures").Migration

@@ -19,8 +19,8 @@ from django_runbook.exceptions import Interrupted, JournalUnwritable, Refused, R
 from django_runbook.interrupts import Interrupts
 from django_runbook.journal import JOURNAL_FILE, Entry, Event, Journal, RunState, StepStatus
 from django_runbook.ledger import Ledger
-from django_runbook.programs import redact
 from django_runbook.plan import Plan, PlannedStep
+from django_runbook.programs import redact
 from django_runbook.steps import Context
 
 PROGRESS_EVERY = 1.0
@@ -52,7 +52,7 @@ def open_run(plan: Plan, database: Database, announce: Announce) -> Iterator[Jou
 
 @contextmanager
 def reopen_run(path: Path, database: Database, announce: Announce) -> Iterator[Journal]:
-    """Take the lock and the journal of an earlier run. Raise Refused if they do not belong to this database."""
+    """Take the lock and the journal of an earlier run. Raise Refused if it was of another database."""
     with (
         database.lock(),
         Journal(path, announce=announce, secrets=database.secrets) as journal,

@@ -401,10 +401,19 @@ def _opened(entry: Entry) -> RunState:
 
 
 def _steps(declared: Iterable[Mapping[str, str]], known: Mapping[str, StepState]) -> dict[str, StepState]:
-    return {
-        step["key"]: replace(known[step["key"]], **step) if step["key"] in known else StepState(**step)
-        for step in declared
-    }
+    return {step["key"]: _step(step, known.get(step["key"])) for step in declared}
+
+
+def _step(declared: Mapping[str, str], known: StepState | None) -> StepState:
+    fresh = StepState(
+        key=declared["key"],
+        title=declared["title"],
+        reason=declared["reason"],
+        fingerprint=declared["fingerprint"],
+    )
+    if known is None:
+        return fresh
+    return replace(known, title=fresh.title, reason=fresh.reason, fingerprint=fresh.fingerprint)
 
 
 def _resumed(state: RunState, entry: Entry) -> RunState:

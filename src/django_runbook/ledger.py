@@ -49,7 +49,7 @@ class LedgerBackfill(models.Model):
     run_id = models.CharField(max_length=100)
     step = models.CharField(max_length=150)
     prepared = models.BooleanField(default=False)
-    cursor = models.TextField(null=True)  # noqa: DJ001: null is "before the first row"
+    cursor = models.TextField(null=True)  # noqa: DJ001 - null is "before the first row"
     """Primary key of the last row done, as JSON."""
     rows = models.BigIntegerField(default=0)
     batches = models.BigIntegerField(default=0)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from django.utils.translation import gettext as _
 
 from django_runbook.exceptions import PlanRefused, Refused
-from django_runbook.schema.history import Key
 from django_runbook.runbooks import NamedRunbook
+from django_runbook.schema.history import Key
 from django_runbook.steps import Backup, Migrate, Restart, Step, Verify
 from django_runbook.steps.base import Place, Problem
 

@@ -14,10 +14,10 @@ from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.journal import RunState
 from django_runbook.ledger import Ledger
-from django_runbook.schema.history import History, Key
 from django_runbook.plan import Plan, is_pending, make_pending_plan, make_plan
 from django_runbook.runbooks import NamedRunbook, discover, load_runbook
 from django_runbook.runs import unfinished_run
+from django_runbook.schema.history import History, Key
 from django_runbook.steps import Place
 
 PENDING = "pending"

@@ -18,9 +18,10 @@ from django_runbook.ways_back import Way, ways_back
 
 
 def undo(journal: Journal, database: Database) -> None:
-    """Close a run of which nothing is left in the database. Raise Refused, with the restore command, if it is.
+    """Close a run of which nothing is left in the database.
 
-    What is left is judged by the database: the record of migrations and the ledger.
+    Judged by the database: its record of migrations, its schema, and the ledger. Raise Refused, with the
+    restore command, if something is left.
     """
     state = journal.state
     left = _left_in_database(state, database)

@@ -37,14 +37,18 @@ def create_default_sous_directions(
 def attach_services(rows: QuerySet[Any]) -> int:
     """Give each of `rows` its direction's default sous-direction; return the number of rows changed.
 
-    One UPDATE. Its subqueries read other tables than the one updated, as MySQL demands. A row whose
-    direction has no default sous-direction keeps what it has, and is not counted.
+    One UPDATE. Its subquery reads other tables than the one updated, as MySQL demands. A row whose direction
+    has no default sous-direction keeps what it has, and is not counted.
+
+    The condition is `(SELECT …) IS NOT NULL` and not EXISTS, which PostgreSQL turns into a join that starts
+    from the directions: with the statistics of a column just added, hours instead of seconds for many rows.
     """
     SousDirection = rows.model._meta.get_field("sous_direction").related_model
-    default = SousDirection._default_manager.filter(
+    defaults = SousDirection._default_manager.order_by().filter(
         direction=OuterRef("direction"), nom=_default_name(SousDirection, "direction__nom")
     )
-    return rows.filter(Exists(default)).update(sous_direction=Subquery(default.values("pk")))
+    default = Subquery(defaults.values("pk"))
+    return rows.alias(default=default).filter(default__isnull=False).update(sous_direction=default)
 
 
 def _default_name(SousDirection: type[Model], direction_name: str) -> Left:

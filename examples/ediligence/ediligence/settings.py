@@ -81,7 +81,12 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
 }
 
-RUNBOOK = {"DIR": os.environ.get("RUNBOOK_DIR", BASE_DIR / "var/runbook")}
-
-HEALTH_URL = os.environ.get("HEALTH_URL", "http://127.0.0.1:8000/sante/")
-"""Where a restart looks whether gunicorn answers again."""
+RUNBOOK = {
+    "DIR": os.environ.get("RUNBOOK_DIR", BASE_DIR / "var/runbook"),
+    "SERVICES": {
+        "gunicorn": {
+            "pid_file": os.environ.get("GUNICORN_PID_FILE", BASE_DIR / "var/gunicorn.pid"),
+            "health": os.environ.get("HEALTH_URL", "http://127.0.0.1:8000/sante/"),
+        },
+    },
+}

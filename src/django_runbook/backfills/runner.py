@@ -83,7 +83,8 @@ class BackfillRun:
         except DatabaseError as error:
             raise RunbookError(
                 _(
-                    "The batch of %(model)s with keys %(first)s to %(last)s failed and was rolled back: %(error)s"
+                    "The batch of %(model)s with keys %(first)s to %(last)s failed and was rolled back: "
+                    "%(error)s"
                 )
                 % {"model": self.task.model, "first": keys[0], "last": keys[-1], "error": error},
                 _("Mend the rows, then run `manage.py runbook resume`; finished batches are not done again."),
@@ -91,7 +92,7 @@ class BackfillRun:
 
     def _key(self, cursor: str) -> Any:
         value = json.loads(cursor)
-        pk = self._model._meta.pk
+        pk: Any = self._model._meta.pk
         if isinstance(value, list):
             return tuple(field.to_python(part) for field, part in zip(pk.fields, value, strict=True))
         return pk.to_python(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ DROP_EVERYTHING = Path(__file__).with_name("drop_everything.sql")
 
 FIRST_OBJECT = re.compile(rb"^-- Name: .*; Type: (?!SCHEMA;|EXTENSION;|COMMENT;)", re.MULTILINE)
 EXTENSION_COMMENT = re.compile(rb"^COMMENT ON EXTENSION .*;$", re.MULTILINE)
+
+LARGE_OBJECTS_BEGIN = re.compile(rb"(\n-- Data for Name: [^\n]*; Type: BLOBS; [^\n]*\n--\n\n)BEGIN;\n")
+LARGE_OBJECTS_END = re.compile(rb"(\n)COMMIT;\n")
+LONGEST_MARK = 1024
 
 
 class PostgreSQLDatabase(Database):
@@ -157,7 +162,7 @@ class PostgreSQLDatabase(Database):
             yield f"SET ROLE {self.quote(role)};\n".encode()
         yield DROP_EVERYTHING.read_bytes()
         tail = b""
-        for chunk in without_extension_comments(chunks_of(source)):
+        for chunk in without_commits(without_extension_comments(chunks_of(source))):
             tail = (tail + chunk)[-TAIL:]
             yield chunk
         if TRAILER not in tail:
@@ -211,3 +216,23 @@ def without_extension_comments(chunks: Iterator[bytes]) -> Iterator[bytes]:
     end = first.start() if first else len(head)
     yield EXTENSION_COMMENT.sub(b"", head[:end]) + head[end:]
     yield from chunks
+
+
+def without_commits(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Leave out the BEGIN and COMMIT that pg_dump writes around large objects' data.
+
+    That COMMIT would end the restore's own transaction in its middle. Between the two are only lines with
+    hexadecimal data.
+    """
+    marks = itertools.cycle((LARGE_OBJECTS_BEGIN, LARGE_OBJECTS_END))
+    mark = next(marks)
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        while found := mark.search(held):
+            yield held[: found.end(1)]
+            held = held[found.end() :]
+            mark = next(marks)
+        yield held[:-LONGEST_MARK]
+        held = held[-LONGEST_MARK:]
+    yield held

@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import DEFAULT_DB_ALIAS
@@ -45,7 +45,7 @@ class RunbookCommand(BaseCommand):
         """Where to print: stdout; progress goes to stderr if stdout carries JSON."""
         stream = self.stderr if live and options["format"] == "json" else self.stdout
         return Console(
-            file=stream._out,
+            file=cast("IO[str]", stream._out),
             no_color=options["no_color"] or None,
             force_terminal=True if options["force_color"] else None,
             highlight=False,
@@ -60,10 +60,10 @@ class RunbookCommand(BaseCommand):
         elif target:
             console = Console(width=120, no_color=True, highlight=False)
             with console.capture() as captured:
-                console.print(text)
+                console.print(text, crop=False)
             self._write(target, captured.get())
         else:
-            self.console(options).print(text)
+            self.console(options).print(text, crop=False)
 
     def _write(self, target: str | None, text: str) -> None:
         if not target:
@@ -71,6 +71,18 @@ class RunbookCommand(BaseCommand):
             return
         with new_files(Path(target).absolute()) as (file,):
             file.write(text.encode())
+
+
+_STORE_TRUE: dict[str, Any] = {"action": "store_true"}
+_DJANGO_OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("-v", "--verbosity"): {"type": int, "choices": range(4)},
+    ("--settings",): {},
+    ("--pythonpath",): {},
+    ("--traceback",): _STORE_TRUE,
+    ("--no-color",): _STORE_TRUE,
+    ("--force-color",): _STORE_TRUE,
+    ("--skip-checks",): _STORE_TRUE,
+}
 
 
 def reach(alias: str) -> Database:
@@ -110,12 +122,8 @@ def common_options(*, formats: tuple[str, ...] = ("text", "json")) -> ArgumentPa
         help=_("Form of what is printed. Default: %(default)s."),
     )
     parser.add_argument("-o", "--output", metavar="FILE", help=_("Write it to FILE instead of the screen."))
-    suppressed = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-    parser.add_argument("-v", "--verbosity", type=int, choices=range(4), **suppressed)
-    for name in ("--settings", "--pythonpath"):
-        parser.add_argument(name, **suppressed)
-    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
-        parser.add_argument(name, action="store_true", **suppressed)
+    for flags, more in _DJANGO_OPTIONS.items():
+        parser.add_argument(*flags, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **more)
     return parser
 
 

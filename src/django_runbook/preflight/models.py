@@ -8,9 +8,9 @@ from django.apps import apps
 from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
-from django_runbook.schema.drift import missing_migrations
 from django_runbook.plan import Plan
 from django_runbook.preflight.base import Finding, Severity
+from django_runbook.schema.drift import missing_migrations
 
 
 def check_models(plan: Plan, database: Database) -> Iterator[Finding]:

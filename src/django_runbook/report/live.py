@@ -33,7 +33,7 @@ class Live:
             return
         match entry.event:
             case Event.OPENED | Event.RESUMED:
-                self.console.print(Text(_("Run %(run)s") % {"run": self._state.run_id}, style="bold"))
+                self._print(Text(_("Run %(run)s") % {"run": self._state.run_id}, style="bold"))
             case Event.STARTED:
                 self._begin(self._title(entry))
             case Event.PROGRESS:
@@ -41,11 +41,11 @@ class Live:
             case Event.SUCCEEDED | Event.FAILED | Event.INTERRUPTED:
                 self._end(entry)
             case Event.FINISHED:
-                self.console.print(Text(_("Finished: every step has succeeded."), style="green"))
+                self._print(Text(_("Finished: every step has succeeded."), style="green"))
 
     def notify(self, text: str) -> None:
         """Show a sentence that is no entry of the journal."""
-        self.console.print(Text(text, style="yellow"))
+        self._print(Text(text, style="yellow"))
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
@@ -53,19 +53,22 @@ class Live:
             self._status.stop()
             self._status = None
 
+    def _print(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True)
+
     def _begin(self, title: str) -> None:
         if self.console.is_terminal:
             self._status = self.console.status(Text(title))
             self._status.start()
         else:
-            self.console.print(Text(f"… {title}"))
+            self._print(Text(f"… {title}"))
 
     def _move(self, title: str, facts: Mapping[str, Any]) -> None:
         line = f"{title} · {_amount(facts)}"
         if self._status:
             self._status.update(Text(line))
         else:
-            self.console.print(Text(f"  {line}"))
+            self._print(Text(f"  {line}"))
 
     def _end(self, entry: Entry) -> None:
         self.stop()
@@ -74,9 +77,9 @@ class Live:
         step = self._state.steps[entry.step]
         mark, style = _MARKS[entry.event]
         took = duration_to_text(step.ended - step.started if step.started and step.ended else None)
-        self.console.print(Text.assemble((mark, style), f" {step.title}", (f"  {took}", "dim")))
+        self._print(Text.assemble((mark, style), f" {step.title}", (f"  {took}", "dim")))
         if entry.event is Event.SUCCEEDED and entry.facts and self.verbosity > 1:
-            self.console.print(Text(f"  {facts_to_text(entry.facts)}", style="dim"))
+            self._print(Text(f"  {facts_to_text(entry.facts)}", style="dim"))
 
     def _title(self, entry: Entry) -> str:
         return self._state.steps[entry.step].title if self._state else entry.step

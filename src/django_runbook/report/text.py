@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from django_runbook.journal import RunStatus, StepStatus
 from django_runbook.plan import Plan
 from django_runbook.planning import Stand, Standing
 from django_runbook.preflight import Finding, Severity
-from django_runbook.report.build import Report
+from django_runbook.report.build import Report, StepReport
 from django_runbook.ways_back import WayBack
 
 STEP_LABELS = {
@@ -35,6 +35,24 @@ RUN_LABELS = {
     RunStatus.RESTORING: (gettext_lazy("a restore was cut off: repeat it"), "bold red"),
     RunStatus.RESTORED: (gettext_lazy("restored to the backup"), "cyan"),
     RunStatus.UNDONE: (gettext_lazy("undone"), "cyan"),
+}
+HIDDEN_FACTS = frozenset({"backup", "of", "number"})
+"""Facts for programs only."""
+FACT_LABELS = {
+    "assumed": gettext_lazy("taken as done on the operator's word"),
+    "batches": gettext_lazy("batches"),
+    "bytes": gettext_lazy("bytes"),
+    "file": gettext_lazy("file"),
+    "health": gettext_lazy("health"),
+    "level": gettext_lazy("level"),
+    "migration": gettext_lazy("migration"),
+    "migrations": gettext_lazy("migrations"),
+    "model": gettext_lazy("model"),
+    "objects": gettext_lazy("objects"),
+    "output": gettext_lazy("output"),
+    "rows": gettext_lazy("rows"),
+    "sha256": gettext_lazy("SHA-256"),
+    "verified": gettext_lazy("verified"),
 }
 STAND_LABELS = {
     Stand.PENDING: (gettext_lazy("pending"), "yellow"),
@@ -78,27 +96,28 @@ def report_to_text(report: Report) -> RenderableType:
         f" · {report.opened:%Y-%m-%d %H:%M:%S} UTC",
     )
     parts: list[RenderableType] = [head, _steps(report)]
-    errors = [step for step in report.steps if step.error]
-    parts += [Text(f"{step.title}: {step.error}", style="red") for step in errors]
     if report.status not in (RunStatus.FINISHED, RunStatus.UNDONE, RunStatus.RESTORED):
         parts.append(ways_to_text(report.ways_back))
     parts.append(
-        Text(
-            _("Journal: %(path)s, %(lines)d lines, SHA-256 %(hash)s")
+        _line(
+            _("Journal: %(path)s (%(lines)d lines, hash %(hash)s)")
             % {"path": report.journal, "lines": report.journal_lines, "hash": report.journal_hash[:16]},
-            style="dim",
+            "dim",
         )
     )
     return Group(*parts)
 
 
 def ways_to_text(ways: Sequence[WayBack]) -> RenderableType:
-    """The ways out of a run, each with what it would lose."""
-    table = _table(_("Way"), _("Command"), _("Loses"))
+    """The ways out of a run, each with its command and what it would lose."""
+    lines = [Text(_("Ways out:"), style="bold")]
     for way in ways:
         if way.open:
-            table.add_row(way.way.value, Text(way.command, overflow="fold"), Text(way.loses))
-    return table
+            lines += [
+                _line("  " + _("%(way)s, losing %(loses)s") % {"way": way.way.value, "loses": way.loses}),
+                _line(f"      {way.command}", "cyan"),
+            ]
+    return Group(*lines)
 
 
 def standings_to_text(standings: Sequence[Standing]) -> RenderableType:
@@ -114,10 +133,15 @@ def standings_to_text(standings: Sequence[Standing]) -> RenderableType:
 
 
 def facts_to_text(facts: Mapping[str, Any]) -> str:
-    """Facts of a step on one line, the long ones left out."""
+    """Facts of a step on one line."""
     return ", ".join(
-        f"{name} {_short(value)}" for name, value in facts.items() if name not in ("sha256", "backup")
+        f"{fact_label(name)} {_short(value)}" for name, value in facts.items() if name not in HIDDEN_FACTS
     )
+
+
+def fact_label(name: str) -> str:
+    """A fact's name in the operator's language; one of a step of the project's own as it is."""
+    return str(FACT_LABELS.get(name, name))
 
 
 def duration_to_text(duration: timedelta | None) -> str:
@@ -132,18 +156,31 @@ def duration_to_text(duration: timedelta | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _steps(report: Report) -> Table:
-    table = _table("#", _("Step"), _("Status"), _("Duration"), _("Outcome"))
-    for step in report.steps:
-        label, style = STEP_LABELS[step.status]
-        table.add_row(
-            str(step.number),
-            Text(step.title),
-            Text(str(label), style=style),
-            duration_to_text(step.duration),
-            Text(facts_to_text(step.facts), overflow="fold"),
-        )
-    return table
+def _steps(report: Report) -> Group:
+    width = max(len(step.title) for step in report.steps)
+    return Group(*(line for step in report.steps for line in _step(step, min(width, 44))))
+
+
+def _step(step: StepReport, width: int) -> Iterator[Text]:
+    label, style = STEP_LABELS[step.status]
+    yield Text.assemble(
+        f"{step.number:>3} ",
+        (f"{label:<11} ", style),
+        f"{step.title:<{width}}  ",
+        (duration_to_text(step.duration), "dim"),
+        no_wrap=True,
+        overflow="ignore",
+    )
+    for name, value in step.facts.items():
+        if name not in HIDDEN_FACTS:
+            yield _line(f"      {fact_label(name)}: {_short(value)}", "dim")
+    if step.error:
+        yield Text(f"      {step.error}".replace("\n", "\n      "), style="red")
+
+
+def _line(text: str, style: str = "") -> Text:
+    """A line that may run over the edge: what is in it is to be copied."""
+    return Text(text, style=style, no_wrap=True, overflow="ignore")
 
 
 def _table(*headings: str) -> Table:
@@ -159,7 +196,9 @@ def _short(value: Any) -> str:
             return ", ".join(_short(item) for item in value)
         case dict():
             return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+        case bool():
+            return _("yes") if value else _("no")
         case int():
-            return f"{value:,}".replace(",", " ")
+            return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
         case _:
             return str(value)

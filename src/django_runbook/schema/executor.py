@@ -29,7 +29,7 @@ def apply(
     `safe_point` is called before each migration, never inside one. Raise RunbookError, naming the
     migration and the server's words, when one fails.
     """
-    executor = MigrationExecutor(database.connection)
+    executor: Any = MigrationExecutor(database.connection)
     missing = [key for key in keys if key not in executor.loader.applied_migrations]
     plan = [(executor.loader.graph.nodes[key], False) for key in missing]
     current: list[Migration] = []

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import migrations
@@ -115,7 +115,7 @@ class History:
         return min(mine - parents, default=None)
 
     def migration(self, key: Key) -> migrations.Migration:
-        return self.loader.graph.nodes[key]
+        return cast("migrations.Migration", self.loader.graph.nodes[key])
 
     def operations(self, key: Key) -> Sequence[Operation]:
         return self.migration(key).operations

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from django_runbook.fixtures import export
 from django_runbook.steps.base import Context, Place, Problem, Step, names_problems
 
-from django.db.models import Q
-
 Format = Literal["json", "jsonl"]
 
 
 class Export(Step):
-    """Write what `dumpdata` would write for these labels, into the run folder, with the models of this place."""
+    """Write into the run folder what `dumpdata` would write with the models of this place."""
 
     repeatable = True
     reversible = True

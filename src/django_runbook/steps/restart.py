@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 
 from django_runbook.conf import service_settings
 from django_runbook.exceptions import ProgramFailed, Unhealthy
-from django_runbook.schema.nature import is_contracting
 from django_runbook.programs import run_program
+from django_runbook.schema.nature import is_contracting
 from django_runbook.steps.base import Context, Place, Problem, Step
 
 POLL_EVERY = timedelta(milliseconds=250)
@@ -28,7 +28,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Restart(Step):
-    """Restart a service by name, or by a command, then poll `health` until it answers 200 or the deadline is over.
+    """Restart a service by name, or by a command, then ask `health` until it answers 200 or time is over.
 
     How a named service is restarted here is in RUNBOOK["SERVICES"][name]: `pid_file` (SIGHUP, as gunicorn
     wants it), `command`, or `systemd` (a unit); without an entry, `systemctl restart NAME`. The entry's
@@ -91,7 +91,7 @@ class Restart(Step):
         return self.health or service_settings(self.service).get("health", "")
 
     def _restart(self, context: Context) -> Callable[[], str]:
-        """Restart it. Return a question that answers with the empty string once the old processes are gone."""
+        """Restart it. Return a question whose answer is empty once the old processes are gone."""
         configured = service_settings(self.service)
         if "pid_file" in configured:
             return _hang_up(Path(configured["pid_file"]))

@@ -56,10 +56,12 @@ class _OfModel(Invariant):
 
     def rows(self, context: Context) -> QuerySet[Any]:
         model = context.place.apps.get_model(self.model)
-        return model._base_manager.using(context.database.alias).filter(self.condition)
+        rows: QuerySet[Any] = model._base_manager.using(context.database.alias).filter(self.condition)
+        return rows
 
     def _declaration(self, *more: str) -> str:
-        return f"{type(self).__name__}({', '.join([f'{self.model!r}'.replace(chr(39), chr(34)), *more, *self._words])})"
+        words = ", ".join([f'"{self.model}"', *more, *self._words])
+        return f"{type(self).__name__}({words})"
 
 
 class NoRows(_OfModel):
@@ -85,7 +87,7 @@ class NoRows(_OfModel):
 
 
 class RowCount(_OfModel):
-    """`model` has a certain number of rows: `equals`, `at_least`, `at_most`, or `unchanged` since the start."""
+    """`model` has so many rows: `equals`, `at_least`, `at_most`, or `unchanged` since before the run."""
 
     def __init__(
         self,
@@ -165,7 +167,7 @@ class SQL(Invariant):
 
 
 class Check(Invariant):
-    """A function of the historical models holds: it returns None or True; a text or False says that it fails."""
+    """A function of the historical models holds if it returns None or True; a text says why it fails."""
 
     def __init__(self, function: Callable[[Apps], object]) -> None:
         self.function = function
@@ -188,7 +190,7 @@ class Check(Invariant):
 
 
 class Verify(Step):
-    """Check `invariants`, and always: foreign keys hold, nothing is pending, the schema is what models say."""
+    """Check `invariants`, and always: foreign keys hold, nothing is pending, models equal the schema."""
 
     repeatable = True
     reversible = True

@@ -1,7 +1,5 @@
 """The release that adds a level to the organisation chart."""
 
-from django.conf import settings
-
 from core.backfills import MoveServicesToSousDirections
 from django_runbook import Backfill, Backup, Export, Migrate, NoRows, Restart, Runbook, Verify
 
@@ -16,5 +14,5 @@ class SousDirections(Runbook):
         Backfill(MoveServicesToSousDirections),
         Verify(NoRows("core.Service", direction__isnull=False, sous_direction__isnull=True)),
         Export("core.Service", "core.SousDirection"),
-        Restart("gunicorn", health=settings.HEALTH_URL),
+        Restart("gunicorn"),
     ]

@@ -23,7 +23,7 @@ from django_runbook.planning import load_place
 from django_runbook.schema import is_third_party
 from django_runbook.schema.history import Key
 from django_runbook.steps import Backfill, Place, Restart
-from django_runbook.suggest import Draft, suggest, to_module
+from django_runbook.suggest import suggest, to_module
 
 
 class Command(RunbookCommand):
@@ -48,6 +48,9 @@ class Command(RunbookCommand):
         database = reach(options["database"])
         start = load_place(database)
         pending = _pending(start, options["app_label"])
+        if not pending:
+            self.stdout.write(_("Nothing is pending on this database: there is nothing to write."))
+            return
         app_config = _app(options["app_label"], pending)
         name = options["name"] or _name(app_config, pending)
         if not name.isidentifier():
@@ -76,11 +79,6 @@ def _pending(start: Place, app_label: str) -> list[Key]:
         mine = [key for key in pending if key[0] == apps_config.label]
         needed = {needed for key in mine for needed in start.history.path(key, start.applied)}
         pending = [key for key in pending if key in needed]
-    if not pending:
-        raise Refused(
-            _("Nothing is pending on this database, so there is nothing to write a runbook from."),
-            _("Bring the new migrations first, or name another database with --database."),
-        )
     return pending
 
 
@@ -129,8 +127,9 @@ def _tasks() -> list[type[Backfill]]:
 def _heading(database: Database, pending: Sequence[Key]) -> str:
     last = pending[-1]
     return (
-        f"Upgrade to {last[0]}.{last[1]}.\n\nWritten by makerunbook on {datetime.now(UTC):%Y-%m-%d} from the "
-        f"{len(pending)} migrations\nthat were pending on database '{database.alias}'. What you read is what runs."
+        f"Upgrade to {last[0]}.{last[1]}.\n\n"
+        f"Written by makerunbook on {datetime.now(UTC):%Y-%m-%d} from the {len(pending)} migrations\n"
+        f"that were pending on database '{database.alias}'. What you read is what runs."
     )
 
 

@@ -28,7 +28,6 @@ from django_runbook.management.base import (
     help_formatter,
     reach,
 )
-from django_runbook.schema.states import applied_migrations
 from django_runbook.plan import Plan
 from django_runbook.planning import load_plan, plan_of_run, standings
 from django_runbook.preflight import refuse_errors, run_checks
@@ -41,9 +40,9 @@ from django_runbook.report.text import (
     plan_to_text,
     report_to_text,
     standings_to_text,
-    ways_to_text,
 )
 from django_runbook.runs import FoundRun, find_run, unfinished_run
+from django_runbook.schema.states import applied_migrations
 
 
 class Command(RunbookCommand):
@@ -226,7 +225,7 @@ class Command(RunbookCommand):
                 time.sleep(0.5)
 
 
-_NOTHING = {"runbook": None, "steps": []}
+_NOTHING: dict[str, Any] = {"runbook": None, "steps": []}
 
 
 def _planned(plan: Plan | None) -> Any:

@@ -199,6 +199,9 @@ class PrivateServer(ABC):
 class MariaDB(PrivateServer):
     """MariaDB, utf8mb4, InnoDB with a redo log synced at every commit."""
 
+    folders: ClassVar[list[Path]] = [Path("/usr/sbin"), Path("/usr/local/sbin")]
+    """Where else than on PATH its programs may be."""
+
     product = "MariaDB"
     scheme = "mysql"
     package = "mariadb-server"
@@ -282,7 +285,7 @@ class MariaDB(PrivateServer):
         )
 
     def program(self, name: str) -> str:
-        return find_program(name, self, [Path("/usr/sbin"), Path("/usr/local/sbin")])
+        return find_program(name, self, self.folders)
 
     def run_as(self) -> list[str]:
         """Allow the server to run as root; it refuses unless told to."""

@@ -13,6 +13,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django_runbook",
+    "crew",
     "zoo",
     "nomig",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 KNOWN_SETTINGS = ("DIR", "SERVICES")
+KNOWN_SERVICE_SETTINGS = ("pid_file", "command", "systemd", "health")
 
 
 def run_directory() -> Path:

@@ -90,19 +90,22 @@ def is_pending(runbook: NamedRunbook, start: Place, completed: frozenset[str]) -
 
 
 def right_order(steps: Sequence[Step], start: Place) -> list[Step] | None:
-    """The same steps in an order that is allowed, with what is missing put in; None if there is none."""
+    """The same steps in an order that is allowed, with what is missing put in; None if there is none.
+
+    Nothing is moved without need: a step that cannot stand is preceded by the one, listed or missing,
+    that mends it.
+    """
     waiting, ordered, place, inserted = list(steps), list[Step](), start, set[str]()
     while waiting:
-        allowed = next((step for step in waiting if not _stands(step, place, waiting)), None)
-        if allowed is None:
-            allowed = _missing_step(waiting, place, inserted)
-            if allowed is None:
-                return None
-            inserted.add(allowed.declaration())
+        step = _next_allowed(waiting, place, inserted)
+        if step is None:
+            return None
+        if step in waiting:
+            waiting.remove(step)
         else:
-            waiting.remove(allowed)
-        ordered.append(allowed)
-        place = allowed.after(place)
+            inserted.add(step.declaration())
+        ordered.append(step)
+        place = step.after(place)
     return ordered
 
 
@@ -153,13 +156,31 @@ def _stands(step: Step, place: Place, waiting: Sequence[Step]) -> list[Problem]:
     return list(step.problems(_looking_ahead(place, later)))
 
 
-def _missing_step(waiting: Sequence[Step], place: Place, inserted: set[str]) -> Step | None:
+def _next_allowed(waiting: Sequence[Step], place: Place, inserted: set[str]) -> Step | None:
     for step in waiting:
-        for problem in _stands(step, place, waiting):
-            missing = problem.missing or (Migrate(*problem.migration) if problem.migration else None)
-            if missing and missing.declaration() not in inserted and not _stands(missing, place, waiting):
-                return missing
+        problems = _stands(step, place, waiting)
+        if not problems:
+            return step
+        mending = _mending(step, problems[0], place, waiting, inserted)
+        if mending:
+            return mending
     return None
+
+
+def _mending(
+    step: Step, problem: Problem, place: Place, waiting: Sequence[Step], inserted: set[str]
+) -> Step | None:
+    """The step that, put first, takes the problem away: one that is listed later, else the missing one."""
+    for other in waiting:
+        if other is not step and not _stands(other, place, waiting):
+            rest = [it for it in waiting if it is not other]
+            left = _stands(step, other.after(place), rest)
+            if problem.message not in [it.message for it in left]:
+                return other
+    missing = problem.missing or (Migrate(*problem.migration) if problem.migration else None)
+    if missing is None or missing.declaration() in inserted or _stands(missing, place, waiting):
+        return None
+    return missing
 
 
 def _refusal(

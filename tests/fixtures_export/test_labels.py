@@ -36,7 +36,12 @@ Zoo = Callable[..., Database]
         (
             "nowhere.X",
             "No model 'nowhere.X' is known to the migrations that database 'default' has applied.\n"
-            "The app has no models there.",
+            "No installed app with that label has models there.",
+        ),
+        (
+            "zo.Keeper",
+            "No model 'zo.Keeper' is known to the migrations that database 'default' has applied.\n"
+            "Near it: zoo.Keeper.",
         ),
         (
             "zu",

@@ -35,6 +35,10 @@ BEGIN
         UNION ALL
         SELECT 5, 'pg_foreign_server'::regclass::oid, oid, format('DROP SERVER %I CASCADE', srvname)
         FROM pg_foreign_server
+        UNION ALL
+        SELECT 6, 'pg_foreign_data_wrapper'::regclass::oid, oid,
+            format('DROP FOREIGN DATA WRAPPER %I CASCADE', fdwname)
+        FROM pg_foreign_data_wrapper
     )
     SELECT array_agg(found.command ORDER BY place) INTO commands
     FROM found

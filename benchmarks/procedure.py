@@ -1,8 +1,8 @@
 """The whole release of the example: `runbook run sous_directions` against the hand procedure.
 
-Both begin from the same seeded database at core 0032 (restored from a template, which is not counted), back it
-up, migrate, move the services, count, export, and restart a real gunicorn; only `runbook run` then waits for
-its health. Wall-clock time from the command's start to its end. A run that ends in another state than the
+Both begin from the same seeded database at core 0032 (restored from a template, which is not counted), back
+it up, migrate, move the services, count, export, and restart a real gunicorn; only `runbook run` then waits
+for its health. Wall-clock time from the command's start to its end. A run that ends in another state than the
 first one stops the benchmark.
 """
 
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from comparison import Comparison, compare
-from example_site import DATABASES, Project, end_state, example, served
+from example_site import DATABASES, Project, Site, end_state, example, health_url
 from provision import Failed, say
 
 NAMES = {"sqlite": "SQLite", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
@@ -32,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[Comparison]:
     for database in options.database or DATABASES:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            with example(database, Path(folder) / "ediligence") as project:
-                yield compare_on(project, options)
+        with (
+            tempfile.TemporaryDirectory(prefix="bench-") as folder,
+            example(database, Path(folder) / "ediligence") as project,
+        ):
+            yield compare_on(project, options)
 
 
 def compare_on(project: Project, options: argparse.Namespace) -> Comparison:
@@ -47,9 +49,9 @@ def seconds_of(name: str, project: Project, services: int, states: set[str]) -> 
     """Put everything back to the beginning, and time one way. Raise Failed if it ends in another state."""
     shutil.rmtree(project.folder / "var", ignore_errors=True)
     project.at_0032(services)
-    with served(project) as (_, env):
+    with project.serve() as site:
         began = time.monotonic()
-        WAYS[name](project, env)
+        WAYS[name](project, site)
         seconds = time.monotonic() - began
     states.add(end_state(project))
     if len(states) > 1:
@@ -58,15 +60,15 @@ def seconds_of(name: str, project: Project, services: int, states: set[str]) -> 
     return seconds
 
 
-def with_the_runbook(project: Project, env: dict[str, str]) -> None:
-    project.manage("runbook", "run", "sous_directions", "--noinput", **env)
+def with_the_runbook(project: Project, site: Site) -> None:
+    project.manage("runbook", "run", "sous_directions", "--noinput", HEALTH_URL=health_url(site))
 
 
-def by_hand(project: Project, env: dict[str, str]) -> None:
+def by_hand(project: Project, site: Site) -> None:
     project.by_hand()
 
 
-WAYS: dict[str, Callable[[Project, dict[str, str]], None]] = {
+WAYS: dict[str, Callable[[Project, Site], None]] = {
     "runbook run": with_the_runbook,
     "procedure.sh": by_hand,
 }

@@ -13,9 +13,9 @@ from private_server import PrivateServer, private_server
 from provision import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
-from example_project import ExampleProjects, Project, Site, SQLitePlace  # noqa: E402 - they lie there
+from example_project import ExampleProjects, Project, Site, SQLitePlace
 
-__all__ = ["DATABASES", "Project", "Site", "end_state", "example", "served"]
+__all__ = ["DATABASES", "Project", "Site", "end_state", "example", "health_url"]
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
 END_STATE = """
@@ -53,11 +53,9 @@ def example(kind: str, folder: Path) -> Iterator[Project]:
         yield project
 
 
-@contextmanager
-def served(project: Project) -> Iterator[tuple[Site, dict[str, str]]]:
-    """Run gunicorn for the block; give the site, and the environment in which `runbook` finds it."""
-    with project.serve() as site:
-        yield site, {"HEALTH_URL": f"{site.url}/sante/"}
+def health_url(site: Site) -> str:
+    """Return the HEALTH_URL with which a run asks the site after its restart."""
+    return f"{site.url}/sante/"
 
 
 def end_state(project: Project) -> str:

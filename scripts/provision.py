@@ -111,7 +111,7 @@ def is_inside(venv: Path) -> bool:
 
 def enter(venv: Path) -> None:
     """Begin this script again, with the same arguments, in the virtual environment; does not return."""
-    os.execve(venv / "bin/python", [str(venv / "bin/python"), *sys.orig_argv[1:]], activated(venv))
+    os.execve(venv / "bin/python", [str(venv / "bin/python"), *sys.orig_argv[1:]], activated(venv))  # noqa: S606 - itself, without a shell
 
 
 def activated(venv: Path) -> dict[str, str]:

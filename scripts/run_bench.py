@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
         enter(make_venv(venv, *development_requirements(mysqlclient="mysqlclient" not in missing)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse(arguments)
+    say(options.benchmark.__doc__)
     comparisons = list(options.benchmark.measure(options))
     print_table(options, comparisons)
     if options.json:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from example_site import DATABASES, Project, Site, end_state, example, served
+from example_site import DATABASES, Project, Site, end_state, example, health_url
 from private_server import ServerError
 from provision import ROOT, Failed, enter, finish, is_inside, make_venv, pip_install, provide, say
 
@@ -98,11 +98,11 @@ def demonstrate(database: str, services: int, folder: Path) -> dict[str, Any]:
     title(f"1. The site before the release: {services} services, core at 0032, gunicorn on the new code")
     with example(database, folder) as project:
         project.at_0032(services)
-        with served(project) as (site, env):
-            return release(project, site, env)
+        with project.serve() as site:
+            return release(project, site)
 
 
-def release(project: Project, site: Site, env: dict[str, str]) -> dict[str, Any]:
+def release(project: Project, site: Site) -> dict[str, Any]:
     show({"gunicorn": f"process {site.pid}, {site.url}", "health": site.get("/sante/").body.decode()})
     title("2. An export while the models are ahead of the database")
     refusal = dumpdata_fails(project)
@@ -110,7 +110,7 @@ def release(project: Project, site: Site, env: dict[str, str]) -> dict[str, Any]
     title("3. The plan")
     manage(project, "runbook", "plan", "sous_directions")
     title("4. The run")
-    manage(project, "runbook", "run", "sous_directions", "--noinput", **env)
+    manage(project, "runbook", "run", "sous_directions", "--noinput", HEALTH_URL=health_url(site))
     title("5. What it leaves")
     report = report_of(project)
     show(outcome(report))
@@ -119,7 +119,7 @@ def release(project: Project, site: Site, env: dict[str, str]) -> dict[str, Any]
     show({"health": health, "services": f"{asked} of {len(before)} read through {site.url}/api/services/"})
     say("Each has a sous-direction, and that the direction which the service had before.")
     return {
-        "dumpdata before the migrations": f"failed: {refusal}",
+        "dumpdata before the migrations": refusal,
         "runbook export at that moment": f"{len(before)} services",
         "runbook run": f"{report['status']}, {len(report['steps'])} steps",
         "health": health,
@@ -133,9 +133,9 @@ def dumpdata_fails(project: Project) -> str:
     say("$ manage.py dumpdata core.Service")
     ended = project.manage("dumpdata", "core.Service", check=False)
     expect(ended.returncode != 0, "dumpdata was expected to fail, with the models ahead of the database.")
-    words = ended.stderr.strip().splitlines()[-1]
-    say(words)
-    return words
+    refusal = next(line for line in ended.stderr.splitlines() if line.startswith("CommandError"))
+    say(refusal)
+    return refusal
 
 
 def export_succeeds(project: Project) -> dict[int, int]:
@@ -180,7 +180,10 @@ def health_of(site: Site) -> str:
 
 
 def check_api(site: Site, before: dict[int, int]) -> int:
-    """Compare services, as the site gives them, with those before. Return how many; raise Failed if one differs."""
+    """Compare services, as the site gives them, with those before; return how many.
+
+    Raise Failed if one is elsewhere.
+    """
     direction_of = {it["id"]: it["direction"] for it in listed(site, "/api/sous-directions/")}
     after = {it["id"]: direction_of.get(it["sous_direction"]) for it in listed(site, "/api/services/")}
     wrong = [pk for pk, direction in after.items() if direction != before[pk]]

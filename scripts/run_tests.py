@@ -61,7 +61,7 @@ def run_all(requirements: list[str], for_pytest: list[str]) -> None:
 
 
 def run_matrix(requirements: list[str], for_pytest: list[str]) -> None:
-    """Run the suite on each combination. Raise Failed at the first failure, or in CI if a Python is missing."""
+    """Run the suite on each combination. Raise Failed at the first failure; in CI, if a Python is missing."""
     missing = [version for version in PYTHONS if not find_python(version)]
     if missing:
         not_found = f"Not found, so not tested: {', '.join(f'Python {version}' for version in missing)}."

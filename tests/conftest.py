@@ -6,6 +6,8 @@
 
 The servers are private to the test session and start when the first test asks. One that is not installed
 skips its tests and is named at the end of the session; with CI in the environment it is an error.
+
+`project` is the worked example on each of them, to be run by real processes; see example_project.py.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from uuid import uuid4
 import django
 import pytest
 from django.db import connections
+from example_project import ExampleProjects, Project
 from private_server import PrivateServer, ServerMissing, private_server
 
 from django_runbook.databases import Database, get_database
@@ -73,6 +76,26 @@ def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Pri
             return servers[kind]
 
         yield start
+
+
+@pytest.fixture(params=list(ALIASES))
+def project(request: pytest.FixtureRequest, make_project: Callable[[str], Project]) -> Project:
+    """The example project on each kind of database; on some of them with `indirect=True`."""
+    return make_project(request.param)
+
+
+@pytest.fixture
+def make_project(example_projects: ExampleProjects) -> Iterator[Callable[[str], Project]]:
+    """Call it with "sqlite", "mariadb" or "postgresql" to get the example project on an empty database."""
+    with ExitStack() as stack:
+        yield lambda kind: stack.enter_context(example_projects.make_project(kind))
+
+
+@pytest.fixture(scope="session")
+def example_projects(
+    tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[str], PrivateServer]
+) -> ExampleProjects:
+    return ExampleProjects(tmp_path_factory.mktemp("ediligence"), start_server)
 
 
 @contextmanager

@@ -6,8 +6,7 @@
         with project.serve() as site:
             assert site.get("/sante/").status == 503
 
-The `project` and `make_project` fixtures are in tests/example/conftest.py; elsewhere, import them from there
-or call `make_project` of an `ExampleProjects`.
+The `project` and `make_project` fixtures are in tests/conftest.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django_runbook",
-    "crew",
     "zoo",
     "nomig",
 ]

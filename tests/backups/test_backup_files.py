@@ -313,7 +313,8 @@ def test_a_backup_killed_half_way_leaves_nothing_that_looks_whole(database: Data
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".partial")] == []
     assert any(folder.iterdir())
     assert find_backups(folder) == []
-    assert find_backups(folder) == [] != [make_backup(database, folder, now=NOW)]
+    made = make_backup(database, folder, now=NOW)
+    assert find_backups(folder) == [made]
 
 
 @SQLITE

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from situations import dumped, fill
+from situations import dumped, fill, run
 
 from django_runbook.databases import Database
 from django_runbook.exceptions import BackupFailed

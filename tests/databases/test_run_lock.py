@@ -97,6 +97,25 @@ def test_a_connection_that_was_closed_is_not_silently_reopened(database: Databas
     assert database.row_counts() == {}
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_statement_of_a_killed_lock_holder_is_cancelled_with_it(database: Database) -> None:
+    with start_child(
+        """
+        with get_database("postgresql").lock():
+            ready()
+            get_database("postgresql").ask("SELECT pg_sleep(600)")
+        """,
+        database,
+    ) as child:
+        child.wait_until_ready()
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while database.ask(asleep) != [(1,)]:
+            time.sleep(0.02)
+        child.kill()
+    assert wait_until_free(database)
+    assert database.ask(asleep) == [(0,)]
+
+
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 def test_two_databases_of_one_server_can_be_locked_at_once(database: Database) -> None:
     name = database.name

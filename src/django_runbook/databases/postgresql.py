@@ -24,6 +24,9 @@ TRAILER = b"-- PostgreSQL database dump complete"
 LOCK_TIMEOUT = "30s"
 """How long a dump or restore waits for the locks of other sessions."""
 
+CLIENT_CHECK = "500ms"
+"""How soon the server cancels a statement whose client was killed; otherwise it runs to its end."""
+
 PASSED_ON = {
     "channel_binding": "PGCHANNELBINDING",
     "connect_timeout": "PGCONNECT_TIMEOUT",
@@ -63,12 +66,15 @@ class PostgreSQLDatabase(Database):
                 _("Wait for it to end, or look with `manage.py runbook status`."),
             )
         session = self.connection.connection
+        with suppress(DatabaseError):  # a server on a system that cannot tell when a client is gone
+            self.ask("SELECT set_config('client_connection_check_interval', %s, false)", [CLIENT_CHECK])
         try:
             yield
         finally:
             if self.connection.connection is session:
                 with suppress(DatabaseError, InterfaceError):  # a dead session has let go of it already
                     self.ask("SELECT pg_advisory_unlock(%s)", [self.lock_key])
+                    self.ask("RESET client_connection_check_interval")
 
     def lock_holder(self) -> str | None:
         key = self.lock_key % 2**64

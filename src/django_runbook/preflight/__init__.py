@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.plan import Plan
-from django_runbook.preflight.base import Check, Finding, Severity
+from django_runbook.preflight.base import Finding, PlanCheck, Severity, SituationCheck
 from django_runbook.preflight.directory import check_directory
 from django_runbook.preflight.lock import check_lock
 from django_runbook.preflight.models import check_models
@@ -15,19 +15,22 @@ from django_runbook.preflight.programs import check_programs
 from django_runbook.preflight.space import check_backup_space
 from django_runbook.preflight.unfinished import check_unfinished
 
-CHECKS: tuple[Check, ...] = (
-    check_directory,
-    check_lock,
-    check_unfinished,
-    check_programs,
-    check_backup_space,
-    check_models,
-)
+SITUATION_CHECKS: tuple[SituationCheck, ...] = (check_directory, check_lock, check_unfinished)
+PLAN_CHECKS: tuple[PlanCheck, ...] = (check_programs, check_backup_space, check_models)
 
 
-def run_checks(plan: Plan, database: Database) -> list[Finding]:
-    """All findings of all checks, in their order. Changes nothing."""
-    return [finding for check in CHECKS for finding in check(plan, database)]
+def check_situation(database: Database) -> list[Finding]:
+    """What stands in the way of any run. Looked at before a plan is made: half-done work would confuse it."""
+    return [finding for check in SITUATION_CHECKS for finding in check(database)]
+
+
+def check_plan(plan: Plan, database: Database) -> list[Finding]:
+    """What stands in the way of this plan."""
+    return [finding for check in PLAN_CHECKS for finding in check(plan, database)]
+
+
+def has_errors(findings: list[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
 
 
 def refuse_errors(findings: list[Finding]) -> None:
@@ -41,4 +44,13 @@ def refuse_errors(findings: list[Finding]) -> None:
         )
 
 
-__all__ = ["CHECKS", "Check", "Finding", "Severity", "refuse_errors", "run_checks"]
+__all__ = [
+    "PLAN_CHECKS",
+    "SITUATION_CHECKS",
+    "Finding",
+    "Severity",
+    "check_plan",
+    "check_situation",
+    "has_errors",
+    "refuse_errors",
+]

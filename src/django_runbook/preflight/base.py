@@ -30,5 +30,7 @@ class Finding:
     hint: str
 
 
-Check = Callable[[Plan, Database], Iterable[Finding]]
-"""Looks at one thing, and changes nothing."""
+SituationCheck = Callable[[Database], Iterable[Finding]]
+"""Looks at one thing that does not depend on the plan, and changes nothing."""
+PlanCheck = Callable[[Plan, Database], Iterable[Finding]]
+"""Looks at one thing that the plan needs, and changes nothing."""

@@ -10,11 +10,10 @@ from django.utils.translation import gettext as _
 
 from django_runbook.conf import run_directory
 from django_runbook.databases import Database
-from django_runbook.plan import Plan
 from django_runbook.preflight.base import Finding, Severity
 
 
-def check_directory(plan: Plan, database: Database) -> Iterator[Finding]:
+def check_directory(database: Database) -> Iterator[Finding]:
     """The journal must be written before anything happens."""
     directory = run_directory()
     nearest = _nearest_existing(directory)

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
-from django_runbook.plan import Plan
 from django_runbook.preflight.base import Finding, Severity
 
 
-def check_lock(plan: Plan, database: Database) -> Iterator[Finding]:
+def check_lock(database: Database) -> Iterator[Finding]:
     """Two runs at once would each see the other's half-done work."""
     holder = database.lock_holder()
     if holder:

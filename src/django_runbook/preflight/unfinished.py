@@ -8,12 +8,11 @@ from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
 from django_runbook.exceptions import JournalDamaged
-from django_runbook.plan import Plan
 from django_runbook.preflight.base import Finding, Severity
 from django_runbook.runs import unfinished_run
 
 
-def check_unfinished(plan: Plan, database: Database) -> Iterator[Finding]:
+def check_unfinished(database: Database) -> Iterator[Finding]:
     """What an unfinished run left half-done decides what is safe to do next."""
     try:
         state = unfinished_run(database)

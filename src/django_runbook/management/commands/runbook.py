@@ -30,7 +30,7 @@ from django_runbook.management.base import (
 )
 from django_runbook.plan import Plan
 from django_runbook.planning import load_plan, plan_of_run, standings
-from django_runbook.preflight import refuse_errors, run_checks
+from django_runbook.preflight import check_plan, check_situation, has_errors, refuse_errors
 from django_runbook.recovery import restore, undo
 from django_runbook.report import build_report
 from django_runbook.report.as_json import findings_to_json, plan_to_json, report_to_json
@@ -57,7 +57,7 @@ class Command(RunbookCommand):
         commands = parser.add_subparsers(
             dest="subcommand", required=True, metavar="COMMAND", parser_class=ArgumentParser
         )
-        for name, (help_text, add) in _SUBCOMMANDS.items():
+        for name, (help_text, add) in SUBCOMMANDS.items():
             formats = ("json", "jsonl") if name == "export" else ("text", "json")
             sub = commands.add_parser(
                 name,
@@ -77,23 +77,25 @@ class Command(RunbookCommand):
 
     def do_plan(self, options: dict[str, Any]) -> None:
         plan = load_plan(options["name"], reach(options["database"]))
-        self.show(options, _planned(plan), plan_to_json(plan) if plan else _NOTHING)
+        self._show_plan(plan, options)
 
     def do_check(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
-        plan = load_plan(options["name"], database)
-        findings = run_checks(plan, database) if plan else []
+        findings = check_situation(database)
+        if not has_errors(findings):
+            plan = load_plan(options["name"], database)
+            findings += check_plan(plan, database) if plan else []
         self.show(options, findings_to_text(findings), findings_to_json(findings))
         refuse_errors(findings)
 
     def do_run(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
-        _refuse_unfinished(database)
+        refuse_errors(check_situation(database))
         plan = load_plan(options["name"], database)
         if plan is None:
-            self.show(options, _planned(plan), _NOTHING)
+            self._show_plan(plan, options)
             return
-        refuse_errors(run_checks(plan, database))
+        refuse_errors(check_plan(plan, database))
         if options["format"] == "text":
             self.console(options).print(plan_to_text(plan))
         confirm(_("Run it?"), interactive=options["interactive"], required=False)
@@ -203,6 +205,17 @@ class Command(RunbookCommand):
         with reopen_run(run.path, database, lambda entry: None) as journal:
             restore(manifest.path, database, journal)
 
+    def _show_plan(self, plan: Plan | None, options: dict[str, Any]) -> None:
+        if plan:
+            self.show(options, plan_to_text(plan), plan_to_json(plan))
+            return
+        text = (
+            _("Runbook '%(name)s' is completed on this database; nothing to do.") % {"name": options["name"]}
+            if options["name"]
+            else _("Nothing is pending on this database; nothing to do.")
+        )
+        self.show(options, Text(text), _NOTHING)
+
     def _report(self, journal: Journal, options: dict[str, Any]) -> None:
         self._show_run(FoundRun(path=journal.path, entries=journal.entries), options)
 
@@ -226,21 +239,6 @@ class Command(RunbookCommand):
 
 
 _NOTHING: dict[str, Any] = {"runbook": None, "steps": []}
-
-
-def _planned(plan: Plan | None) -> Any:
-    return plan_to_text(plan) if plan else Text(_("Nothing is pending on this database; nothing to do."))
-
-
-def _refuse_unfinished(database: Database) -> None:
-    """Before planning: a plan over a half-upgraded database would only confuse."""
-    state = unfinished_run(database)
-    if state:
-        raise Refused(
-            _("Run %(run)s on this database is not finished: %(status)s.")
-            % {"run": state.run_id, "status": state.status.value},
-            _("Go on with `manage.py runbook resume`; `manage.py runbook status` shows all ways."),
-        )
 
 
 def _unfinished_or_none(database: Database) -> Any:
@@ -318,7 +316,7 @@ def _labels(parser: ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="LABEL", help=_("Leave this out."))
 
 
-_SUBCOMMANDS: dict[str, tuple[str, Any]] = {
+SUBCOMMANDS: dict[str, tuple[str, Any]] = {
     "list": (_("Runbooks, and where each stands on this database."), _no_arguments),
     "plan": (_("What will happen, in which order and why; touches nothing."), _name),
     "check": (_("Everything that can be known before step one; touches nothing."), _name),

@@ -1,0 +1,60 @@
+"""Ctrl-C, SIGTERM and SIGKILL in every kind of step, then `resume`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from drill import ADDED, Drill, all_moved, entries, numbers, runbook, state, status
+from example_project import Project
+
+from django_runbook.journal import Event, RunStatus, StepStatus
+
+KINDS = ["backup", "migrate", "backfill", "verify", "export", "command", "restart"]
+StartDrill = Callable[[Project], Drill]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_in_every_kind_of_step_completes_with_each_row_done_once(
+    at_0032: Project, start_drill: StartDrill, number: signal.Signals
+) -> None:
+    drill = start_drill(at_0032)
+    before = numbers(at_0032)
+    words = ["run", "drill"]
+    for kind in KINDS:
+        ended = drill.stop_at(kind, number, *words)
+        assert ended.returncode == 130, (kind, ended)
+        assert "manage.py runbook resume" in ended.stderr, (kind, ended)
+        assert status(at_0032) is RunStatus.INTERRUPTED, kind
+        assert not any(it.status is StepStatus.IN_DOUBT for it in state(at_0032).steps.values()), kind
+        assert not list(at_0032.runs.rglob("*.partial")), kind
+        words = ["resume"]
+    drill.runbook("resume")
+    assert_whole(at_0032, before)
+
+
+def test_a_run_killed_in_every_kind_of_step_completes_with_each_row_done_once(
+    at_0032: Project, start_drill: StartDrill
+) -> None:
+    drill = start_drill(at_0032)
+    before = numbers(at_0032)
+    words = ["run", "drill"]
+    for kind in KINDS:
+        if kind == "migrate" and at_0032.kind == "mariadb":
+            continue  # see test_a_migration_killed_where_ddl_stays_is_refused_with_the_differences
+        drill.kill_at(kind, *words)
+        assert kind in state(at_0032).current.key
+        assert state(at_0032).current.status is StepStatus.IN_DOUBT, kind
+        words = ["resume"]
+    drill.runbook("resume")
+    assert_whole(at_0032, before)
+
+
+def assert_whole(project: Project, before: dict[int, int]) -> None:
+    assert status(project) is RunStatus.FINISHED
+    assert all(step.status is StepStatus.SUCCEEDED for step in state(project).steps.values())
+    assert [it.event for it in entries(project)].count(Event.FINISHED) == 1
+    assert numbers(project) == {pk: number + ADDED for pk, number in before.items()}
+    assert all_moved(project)
+    assert "nothing to do" in runbook(project, "run").stdout

@@ -19,8 +19,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEM_FOLDERS = ["/usr/sbin", "/usr/local/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-"""Where Debian puts servers, which are not on everybody's PATH."""
 
 
 class Failed(Exception):
@@ -193,8 +191,9 @@ def _instruction(needs: list[Need]) -> str:
 
 
 def _has_program(*names: str) -> bool:
-    """Is one of the programs there?"""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    """Is one of the programs on PATH, or where Debian puts servers?"""
+    servers = ["/usr/sbin", "/usr/local/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *servers])
     return any(shutil.which(name, path=path) for name in names)
 
 

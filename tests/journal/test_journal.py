@@ -14,7 +14,7 @@ import pytest
 
 from django_runbook.exceptions import JournalDamaged, JournalUnwritable, LockHeld
 from django_runbook.journal import (
-    _FOLDS,
+    FOLDS,
     Event,
     Journal,
     RunStatus,
@@ -172,7 +172,7 @@ def test_the_clock_is_the_one_it_was_given(path: Path):
 
 
 def test_every_event_has_a_fold():
-    assert set(_FOLDS) == set(Event)
+    assert set(FOLDS) == set(Event)
 
 
 def test_a_journal_that_opens_no_run_is_damaged():

@@ -1,0 +1,214 @@
+"""What a journal says of its run: folded from its entries, never assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from django_runbook.exceptions import JournalDamaged
+from django_runbook.journal.entries import Entry, Event, move_aside
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    WAITING = "waiting"
+    IN_DOUBT = "in doubt"
+    """Started, and no outcome: running now, or killed."""
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands, by its journal alone; whether it is running now the lock tells."""
+
+    STARTED = "started"
+    """Neither ended nor closed: running now, or killed."""
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    FINISHED = "finished"
+    RESTORING = "restoring"
+    """A restore began and did not report its end: the database may be incomplete."""
+    RESTORED = "restored"
+    UNDONE = "undone"
+
+
+CLOSED = frozenset({RunStatus.FINISHED, RunStatus.RESTORED, RunStatus.UNDONE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """What the journal says of one step."""
+
+    key: str
+    title: str
+    reason: str
+    fingerprint: str
+    status: StepStatus = StepStatus.WAITING
+    attempts: int = 0
+    started: datetime | None = None
+    """Start of the last attempt."""
+    ended: datetime | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Latest progress, then the outcome's facts."""
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        return self.status is StepStatus.SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """What the journal says of a run."""
+
+    run_id: str
+    runbook: str
+    """Label of the runbook, or "pending"."""
+    covers: tuple[str, ...]
+    """Labels of the runbooks that are completed when this run is."""
+    alias: str
+    database: Mapping[str, str]
+    """Identity of the database, without secrets."""
+    applied: frozenset[tuple[str, str]]
+    """Migrations applied when the run was opened."""
+    opened: datetime
+    steps: Mapping[str, StepState]
+    status: RunStatus = RunStatus.STARTED
+    closed: datetime | None = None
+    baseline: Mapping[str, Any] | None = None
+    backup: str = ""
+    """Path of the manifest of the run's latest whole backup."""
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status in CLOSED
+
+    @property
+    def current(self) -> StepState | None:
+        """The step that acted last and has not succeeded, or the next one to come."""
+        return next((step for step in self.steps.values() if not step.done), None)
+
+
+def replay(entries: Iterable[Entry]) -> RunState:
+    """Fold a journal's entries into the state they describe. Raise JournalDamaged if none opens a run."""
+    state: RunState | None = None
+    for entry in entries:
+        state = fold(state, entry)
+    if state is None:
+        raise not_opened()
+    return state
+
+
+def fold(state: RunState | None, entry: Entry) -> RunState:
+    """The state after one more entry; the first one must open the run."""
+    if state is None:
+        if entry.event is not Event.OPENED:
+            raise not_opened()
+        return _opened(entry)
+    return FOLDS[entry.event](state, entry)
+
+
+def not_opened() -> JournalDamaged:
+    return JournalDamaged(_("The journal does not begin with the opening of a run."), move_aside())
+
+
+def _opened(entry: Entry) -> RunState:
+    facts = entry.facts
+    return RunState(
+        run_id=facts["run"],
+        runbook=facts["runbook"],
+        covers=tuple(facts["covers"]),
+        alias=facts["alias"],
+        database=facts["database"],
+        applied=frozenset((app, name) for app, name in facts["applied"]),
+        opened=entry.at,
+        steps=_steps(facts["steps"], {}),
+    )
+
+
+def _steps(declared: Iterable[Mapping[str, str]], known: Mapping[str, StepState]) -> dict[str, StepState]:
+    return {step["key"]: _step(step, known.get(step["key"])) for step in declared}
+
+
+def _step(declared: Mapping[str, str], known: StepState | None) -> StepState:
+    fresh = StepState(
+        key=declared["key"],
+        title=declared["title"],
+        reason=declared["reason"],
+        fingerprint=declared["fingerprint"],
+    )
+    if known is None:
+        return fresh
+    return replace(known, title=fresh.title, reason=fresh.reason, fingerprint=fresh.fingerprint)
+
+
+def _resumed(state: RunState, entry: Entry) -> RunState:
+    return replace(state, status=RunStatus.STARTED, steps=_steps(entry.facts["steps"], state.steps))
+
+
+def _measured(state: RunState, entry: Entry) -> RunState:
+    return replace(state, baseline=entry.facts)
+
+
+def _started(state: RunState, entry: Entry) -> RunState:
+    attempts = state.steps[entry.step].attempts + 1
+    return _with_step(
+        state, entry, status=StepStatus.IN_DOUBT, attempts=attempts, started=entry.at, ended=None, error=""
+    )
+
+
+def _progressed(state: RunState, entry: Entry) -> RunState:
+    return _with_step(state, entry, facts=entry.facts)
+
+
+def _succeeded(state: RunState, entry: Entry) -> RunState:
+    state = replace(state, backup=entry.facts.get("backup", state.backup))
+    return _with_step(state, entry, status=StepStatus.SUCCEEDED, ended=entry.at, facts=entry.facts, error="")
+
+
+def _failed(state: RunState, entry: Entry) -> RunState:
+    state = replace(state, status=RunStatus.FAILED)
+    return _with_step(state, entry, status=StepStatus.FAILED, ended=entry.at, error=entry.facts["error"])
+
+
+def _interrupted(state: RunState, entry: Entry) -> RunState:
+    state = replace(state, status=RunStatus.INTERRUPTED)
+    if not entry.step:
+        return state
+    return _with_step(state, entry, status=StepStatus.INTERRUPTED, ended=entry.at)
+
+
+def _restoring(state: RunState, entry: Entry) -> RunState:
+    return replace(state, status=RunStatus.RESTORING)
+
+
+def _closed(status: RunStatus) -> Callable[[RunState, Entry], RunState]:
+    return lambda state, entry: replace(state, status=status, closed=entry.at)
+
+
+def _with_step(state: RunState, entry: Entry, **changes: Any) -> RunState:
+    step = replace(state.steps[entry.step], **changes)
+    return replace(state, steps={**state.steps, entry.step: step})
+
+
+FOLDS: Mapping[Event, Callable[[RunState, Entry], RunState]] = {
+    Event.OPENED: lambda state, entry: state,
+    Event.MEASURED: _measured,
+    Event.RESUMED: _resumed,
+    Event.STARTED: _started,
+    Event.PROGRESS: _progressed,
+    Event.SUCCEEDED: _succeeded,
+    Event.FAILED: _failed,
+    Event.INTERRUPTED: _interrupted,
+    Event.FINISHED: _closed(RunStatus.FINISHED),
+    Event.RESTORING: _restoring,
+    Event.RESTORED: _closed(RunStatus.RESTORED),
+    Event.UNDONE: _closed(RunStatus.UNDONE),
+}

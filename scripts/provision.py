@@ -172,7 +172,9 @@ def _install(packages: list[str]) -> None:
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     for command in ([*apt, "update"], [*apt, "install", "--yes", "--no-install-recommends", *packages]):
         say(f"$ {shlex.join(command)}")
-        subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            say(ended.stderr.strip())
 
 
 def _become_root() -> list[str] | None:

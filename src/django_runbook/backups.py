@@ -26,6 +26,7 @@ from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from django_runbook.databases import Database, Server
 from django_runbook.exceptions import BackupFailed, Refused, RestoreFailed
+from django_runbook.files import sync_folder
 
 FORMAT = 1
 """Raised when a manifest can no longer be read by earlier versions of this package."""
@@ -378,15 +379,6 @@ def make_private_folder(folder: Path) -> None:
 def existing(folder: Path) -> Path:
     """The nearest folder above that is there."""
     return next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,16 @@ from django_runbook.conf import backup_directory, run_directory
 from django_runbook.databases import Database
 from django_runbook.exceptions import Interrupted, JournalUnwritable, Refused, RunbookError
 from django_runbook.interrupts import Interrupts
-from django_runbook.journal import JOURNAL_FILE, Entry, Event, Journal, RunState, StepStatus
+from django_runbook.journal import (
+    JOURNAL_FILE,
+    Entry,
+    Event,
+    Journal,
+    RunState,
+    StepStatus,
+    find_runs,
+    is_held,
+)
 from django_runbook.ledger import Ledger
 from django_runbook.plan import Plan, PlannedStep
 from django_runbook.programs import redact
@@ -25,6 +34,9 @@ from django_runbook.steps import Context
 
 PROGRESS_EVERY = 1.0
 """Seconds between two journaled lines of progress."""
+
+ORPHAN_WAIT = timedelta(minutes=10)
+"""How long a resume waits for the lock: a killed client's statement goes on in the server and holds it."""
 
 Announce = Callable[[Entry], None]
 
@@ -51,11 +63,22 @@ def open_run(plan: Plan, database: Database, announce: Announce) -> Iterator[Jou
 
 
 @contextmanager
-def reopen_run(path: Path, database: Database, announce: Announce) -> Iterator[Journal]:
-    """Take the lock and the journal of an earlier run. Raise Refused if it was of another database."""
+def reopen_run(
+    path: Path,
+    database: Database,
+    announce: Announce = lambda entry: None,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Iterator[Journal]:
+    """Take the journal and the lock of an earlier run. Raise Refused if it was of another database.
+
+    If no other run is alive, who holds the lock can only be the session of a killed client, which goes on
+    with its last statement: that is waited for, and `notify` told.
+    """
+    alive = any(is_held(other) for other in find_runs(run_directory()) if other != path)
+    wait = timedelta(0) if alive else ORPHAN_WAIT
     with (
-        database.lock(),
         Journal(path, announce=announce, secrets=database.secrets) as journal,
+        database.lock(wait, notify),
     ):
         state = journal.state
         if dict(state.database) != database.identity:
@@ -213,14 +236,19 @@ def _new_folder(plan: Plan) -> Path:
 
 
 def _step_failed(planned: PlannedStep, error: Exception, journal: Journal) -> RunbookError:
-    hint = getattr(error, "hint", "") or _("Mend the cause, then go on with `manage.py runbook resume`.")
+    hint = getattr(error, "hint", "") or _("Mend the cause.")
     return RunbookError(
         redact(
             _("Step '%(step)s' failed: %(error)s")
             % {"step": planned.title, "error": getattr(error, "message", _words(error))},
             journal.secrets,
         ),
-        hint + "\n" + _("`manage.py runbook status` shows every way back, and what it would lose."),
+        hint
+        + "\n"
+        + _(
+            "Then go on with `manage.py runbook resume`; "
+            "`manage.py runbook status` shows every way back, and what it would lose."
+        ),
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.apps.registry import Apps
-from django.db import models
+from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
@@ -20,6 +20,7 @@ from django_runbook.exceptions import JournalDamaged, Refused
 from django_runbook.journal import Entry, Event
 
 TABLE_PREFIX = "django_runbook_"
+Row = TypeVar("Row", bound=models.Model)
 
 
 class LedgerRun(models.Model):
@@ -65,6 +66,61 @@ class LedgerBackfill(models.Model):
         return f"{self.run_id} {self.step}"
 
 
+class StatementStatus(models.TextChoices):
+    """Where a statement stands."""
+
+    PLANNED = "planned"
+    STARTED = "started"
+    """Sent, and no outcome: in doubt if the process is gone."""
+    DONE = "done"
+
+
+class LedgerOperation(models.Model):
+    """One operation of a migration that is applied statement by statement."""
+
+    id = models.BigAutoField(primary_key=True)
+    run_id = models.CharField(max_length=100, db_index=True)
+    app_label = models.CharField(max_length=255)
+    migration = models.CharField(max_length=255)
+    number = models.IntegerField()
+    """Its place in the migration, from 0; operations within SeparateDatabaseAndState count one by one."""
+    signature = models.CharField(max_length=64)
+    """SHA-256 of what it says, so that an edit is seen."""
+    deferred = models.TextField(default="[]")
+    """JSON: the statements that are left for the end of the migration after this operation."""
+    done = models.BooleanField(default=False)
+
+    class Meta:
+        apps = Apps()
+        app_label = "django_runbook"
+        db_table = f"{TABLE_PREFIX}operation"
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.migration} {self.number}"
+
+
+class LedgerStatement(models.Model):
+    """One statement of an operation: intent before, outcome after."""
+
+    id = models.BigAutoField(primary_key=True)
+    operation_id = models.BigIntegerField(db_index=True)
+    sql = models.TextField()
+    fingerprint = models.CharField(max_length=64, default="")
+    """Of the touched tables, just before it was sent."""
+    status = models.CharField(max_length=10, choices=StatementStatus.choices, default=StatementStatus.PLANNED)
+
+    class Meta:
+        apps = Apps()
+        app_label = "django_runbook"
+        db_table = f"{TABLE_PREFIX}statement"
+
+    def __str__(self) -> str:
+        return self.sql
+
+
+TABLES = (LedgerRun, LedgerBackfill, LedgerOperation, LedgerStatement)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """Which run completed a runbook, and when."""
@@ -88,7 +144,7 @@ class Ledger:
         """Create the tables that are missing."""
         with self.connection.cursor() as cursor:
             present = self.connection.introspection.table_names(cursor)
-        for model in (LedgerRun, LedgerBackfill):
+        for model in TABLES:
             if model._meta.db_table not in present:
                 with self.connection.schema_editor() as editor:
                     editor.create_model(model)
@@ -161,19 +217,45 @@ class Ledger:
     def begin_backfill(self, run_id: str, step: str) -> LedgerBackfill:
         return self._backfills.get_or_create(run_id=run_id, step=step)[0]
 
-    def advance(self, row: LedgerBackfill, **changes: Any) -> None:
-        """Write new values of `row`; to be called in the transaction of the rows they speak of."""
+    def advance(self, row: models.Model, **changes: Any) -> None:
+        """Write new values of a row; in the transaction of what they speak of, where there is one."""
         for name, value in changes.items():
             setattr(row, name, value)
         row.save(using=self.connection.alias, update_fields=list(changes))
 
+    def operations(self, run_id: str, app_label: str, migration: str) -> dict[int, LedgerOperation]:
+        """What is known of a migration's operations in this run, by their number."""
+        rows = self._of(LedgerOperation).filter(run_id=run_id, app_label=app_label, migration=migration)
+        return {row.number: row for row in rows}
+
+    def statements(self, operation: LedgerOperation) -> list[LedgerStatement]:
+        """The statements of an operation, in the order in which they are sent."""
+        return list(self._of(LedgerStatement).filter(operation_id=operation.pk).order_by("id"))
+
+    def plan_operation(self, operation: LedgerOperation, statements: Sequence[str]) -> None:
+        """Write down what an operation is going to send, before any of it is sent."""
+        with transaction.atomic(using=self.connection.alias):
+            operation.save(using=self.connection.alias, force_insert=True)
+            self._of(LedgerStatement).bulk_create(
+                [LedgerStatement(operation_id=operation.pk, sql=sql) for sql in statements]
+            )
+
+    def forget_operation(self, operation: LedgerOperation) -> None:
+        """Take back a plan of which nothing was done."""
+        with transaction.atomic(using=self.connection.alias):
+            self._of(LedgerStatement).filter(operation_id=operation.pk).delete()
+            self._of(LedgerOperation).filter(pk=operation.pk).delete()
+
     @property
     def _runs(self) -> models.QuerySet[LedgerRun]:
-        return models.QuerySet(LedgerRun, using=self.connection.alias)
+        return self._of(LedgerRun)
 
     @property
     def _backfills(self) -> models.QuerySet[LedgerBackfill]:
-        return models.QuerySet(LedgerBackfill, using=self.connection.alias)
+        return self._of(LedgerBackfill)
+
+    def _of(self, model: type[Row]) -> models.QuerySet[Row]:
+        return models.QuerySet(model, using=self.connection.alias)
 
 
 _NOTED = frozenset({Event.STARTED, Event.SUCCEEDED})

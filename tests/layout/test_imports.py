@@ -19,7 +19,7 @@ LAYERS = [
     ["backfills", "fixtures", "schema", "backups"],
     ["ledger"],
     ["databases", "journal"],
-    ["programs", "conf", "checks"],
+    ["programs", "files", "conf", "checks"],
     ["exceptions"],
 ]
 """From top to bottom; the modules of one layer may import each other."""

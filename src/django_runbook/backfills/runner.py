@@ -87,7 +87,7 @@ class BackfillRun:
                     "%(error)s"
                 )
                 % {"model": self.task.model, "first": keys[0], "last": keys[-1], "error": error},
-                _("Mend the rows, then run `manage.py runbook resume`; finished batches are not done again."),
+                _("Mend the rows; finished batches are not done again."),
             ) from error
 
     def _key(self, cursor: str) -> Any:

@@ -5,17 +5,39 @@ Above this package no code asks for a vendor by name; it asks for a capability d
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import IO, Any, ClassVar
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
-from django_runbook.exceptions import Refused, SessionLost
+from django_runbook.exceptions import LockHeld, Refused, SessionLost
+
+MARK = "django-runbook "
+"""Begins the comment in every statement that is in doubt when its client dies."""
+WAIT_STEP = 0.5
+"""Seconds between two looks at what is waited for."""
+ORPHAN_SECONDS = 600
+"""How long a resume waits for the statement of a dead client."""
+_QUOTED_TABLE = re.compile(
+    r"\b(?:TABLE|EXISTS|ON|TO|REFERENCES|INDEX|CONCURRENTLY)\s+[`\"]((?:[^`\"]|``|\"\")+)[`\"]", re.IGNORECASE
+)
+_MORE_THAN_TABLES = re.compile(
+    r"\b(?:TRIGGER|PROCEDURE|FUNCTION|VIEW|EVENT|SEQUENCE|TYPE|EXTENSION)\b"
+    r"|\b(?:TABLE|INDEX|ON|REFERENCES)\s+"
+    r"(?!(?:IF|NOT|EXISTS|DELETE|UPDATE|COLUMN|CONCURRENTLY)\b)[A-Za-z_]",
+    re.IGNORECASE,
+)
+"""A statement that speaks of other objects, or names a table without quotes: hand-written SQL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +68,9 @@ class Database(ABC):
 
     rolls_back_ddl: ClassVar[bool]
     """Does a rolled back transaction undo CREATE and ALTER TABLE?"""
+
+    has_autocommit_ddl: ClassVar[bool] = False
+    """Are there DDL statements that must not run in a transaction, although others may?"""
 
     dump_suffix: ClassVar[str]
     """How a dump's file name ends before compression: ".sql" or ".sqlite3"."""
@@ -90,12 +115,15 @@ class Database(ABC):
         return [str(password)] if password else []
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(
+        self, wait: timedelta = timedelta(0), notify: Callable[[str], None] = lambda text: None
+    ) -> Iterator[None]:
         """Hold the run lock on the session that works, and fence that session.
 
-        Raise LockHeld if another session has the lock. Within the block, a statement that would run on
-        any other session than the one that took the lock raises SessionLost before it is sent: Django
-        reopens a closed connection silently, and the lock does not come back with it.
+        Raise LockHeld if another session has the lock and does not let go of it within `wait`; `notify` is
+        told about the waiting. Within the block, a statement that would run on any other session than the
+        one that took the lock raises SessionLost before it is sent: Django reopens a closed connection
+        silently, and the lock does not come back with it.
         """
         self.connection.ensure_connection()
         session = self.connection.connection
@@ -109,8 +137,22 @@ class Database(ABC):
                 )
             return execute(sql, params, many, context)
 
-        with self.take_lock(), self.connection.execute_wrapper(fence):
-            yield
+        with ExitStack() as stack:
+            self._enter_lock(stack, wait, notify)
+            with self.connection.execute_wrapper(fence):
+                yield
+
+    def _enter_lock(self, stack: ExitStack, wait: timedelta, notify: Callable[[str], None]) -> None:
+        until = time.monotonic() + wait.total_seconds()
+        while True:
+            try:
+                stack.enter_context(self.take_lock())
+                return
+            except LockHeld as error:
+                if time.monotonic() >= until:
+                    raise
+                notify(error.message)
+            time.sleep(WAIT_STEP)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -168,6 +210,58 @@ class Database(ABC):
     @abstractmethod
     def orphans(self) -> list[Orphan]:
         """Rows that violate a foreign key although the server did not refuse them."""
+
+    def needs_autocommit(self, sql: str) -> bool:
+        """Must this statement run outside of a transaction?"""
+        return False
+
+    def fingerprint(self, sql: str) -> str:
+        """SHA-256 of what a DDL statement speaks of; of the whole schema if that cannot be read from it.
+
+        Changes if, and only if, the statement took effect, or had none to take.
+        """
+        names = [found.replace("``", "`").replace('""', '"') for found in _QUOTED_TABLE.findall(sql)]
+        definitions: list[Any] = []
+        if not names or _MORE_THAN_TABLES.search(sql):
+            names = self.connection.introspection.table_names(include_views=True)
+            definitions = self.other_definitions()
+        definitions += [(name, self.definition(name)) for name in sorted(set(names))]
+        return hashlib.sha256(json.dumps(definitions, default=str).encode()).hexdigest()
+
+    @abstractmethod
+    def definition(self, table: str) -> str:
+        """All that DDL can change of a table, as text; empty if there is no such table."""
+
+    def other_definitions(self) -> list[Any]:
+        """Triggers, routines and the like: what hand-written SQL may make beside tables."""
+        return []
+
+    def mark(self, run_id: str) -> str:
+        """A comment by which a statement of this run is found in the server's list of sessions."""
+        return f"/* {MARK}{run_id} */"
+
+    def wait_for_orphans(self, run_id: str) -> None:
+        """Wait until no other session still executes a statement of this run.
+
+        A killed client's statement goes on in the server. Raise LockHeld if it has not ended in time.
+        """
+        until = time.monotonic() + ORPHAN_SECONDS
+        while sessions := self.sessions_of(run_id):
+            if time.monotonic() > until:
+                raise LockHeld(
+                    _("A statement of run %(run)s is still executed by session %(sessions)s.")
+                    % {"run": run_id, "sessions": ", ".join(sessions)},
+                    _("Wait for it to end, then run `manage.py runbook resume`."),
+                )
+            time.sleep(WAIT_STEP)
+
+    def sessions_of(self, run_id: str) -> list[str]:
+        """Other sessions that execute a statement of this run just now."""
+        return []
+
+    def drop_invalid_index(self, sql: str) -> None:
+        """Before `sql` creates an index: drop what a broken off attempt at the very same left behind."""
+        return
 
     def ask(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one query on this connection and return all its rows."""

@@ -27,6 +27,17 @@ LOCK_WAIT_SECONDS = 30
 
 LONGEST_LOCK_NAME = 64
 
+NO_SUCH_TABLE = 1146
+
+OTHER_DEFINITIONS = (
+    "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS"
+    " WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME",
+    "SELECT ROUTINE_NAME, ROUTINE_DEFINITION FROM information_schema.ROUTINES"
+    " WHERE ROUTINE_SCHEMA = DATABASE() ORDER BY ROUTINE_NAME, ROUTINE_TYPE",
+    "SELECT EVENT_NAME, EVENT_DEFINITION, STATUS FROM information_schema.EVENTS"
+    " WHERE EVENT_SCHEMA = DATABASE() ORDER BY EVENT_NAME",
+)
+
 DUMP_OPTIONS = (
     "--single-transaction",
     "--quick",
@@ -117,6 +128,25 @@ class MySQLDatabase(Database):
     def mysql(self) -> Any:
         """The connection, with what Django's MySQL backend adds to it."""
         return self.connection
+
+    def definition(self, table: str) -> str:
+        try:
+            [(_name, text, *_rest)] = self.ask(f"SHOW CREATE TABLE {self.quote(table)}")
+        except DatabaseError as error:
+            if error.args and error.args[0] == NO_SUCH_TABLE:
+                return ""
+            raise
+        return re.sub(r"\bAUTO_INCREMENT=\d+ ?", "", str(text))
+
+    def other_definitions(self) -> list[Any]:
+        return [self.ask(query) for query in OTHER_DEFINITIONS]
+
+    def sessions_of(self, run_id: str) -> list[str]:
+        rows = self.ask(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND INFO LIKE %s",
+            [f"%{self.mark(run_id)}%"],
+        )
+        return [str(session) for (session,) in rows]
 
     def size(self) -> int:
         [(size,)] = self.ask(

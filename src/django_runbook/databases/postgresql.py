@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -48,8 +49,29 @@ LARGE_OBJECTS_END = re.compile(rb"(\n)COMMIT;\n")
 LONGEST_MARK = 1024
 
 
+AUTOCOMMIT = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER SYSTEM|REINDEX)\b", re.IGNORECASE)
+CONCURRENT_INDEX = re.compile(
+    r'CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([^"\s]+)"?\s', re.IGNORECASE
+)
+INVALID_INDEX = (
+    "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+    " WHERE relname = %s AND NOT indisvalid AND pg_table_is_visible(pg_class.oid)"
+)
+DEFINITION = (
+    "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute JOIN pg_class ON"
+    " pg_class.oid = attrelid WHERE relname = %s AND pg_table_is_visible(pg_class.oid) AND attnum > 0"
+    " AND NOT attisdropped ORDER BY attnum",
+    "SELECT conname, pg_get_constraintdef(pg_constraint.oid), convalidated FROM pg_constraint JOIN pg_class"
+    " ON pg_class.oid = conrelid WHERE relname = %s AND pg_table_is_visible(pg_class.oid) ORDER BY conname",
+    "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index JOIN pg_class"
+    " ON pg_class.oid IN (indrelid, indexrelid) WHERE relname = %s AND pg_table_is_visible(pg_class.oid)"
+    " ORDER BY 1",
+)
+
+
 class PostgreSQLDatabase(Database):
     rolls_back_ddl = True
+    has_autocommit_ddl = True
     dump_suffix = ".sql"
     snapshot_statements = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -94,6 +116,27 @@ class PostgreSQLDatabase(Database):
     def server(self) -> Server:
         [(number,)] = self.ask("SELECT current_setting('server_version_num')::int")
         return Server(product="PostgreSQL", version=divmod(number, 10000))
+
+    def needs_autocommit(self, sql: str) -> bool:
+        return bool(AUTOCOMMIT.search(sql))
+
+    def definition(self, table: str) -> str:
+        """Columns, constraints and indexes, an index's validity too; `table` may also name an index."""
+        return json.dumps([self.ask(query, [table]) for query in DEFINITION], default=str)
+
+    def sessions_of(self, run_id: str) -> list[str]:
+        rows = self.ask(
+            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'"
+            " AND query LIKE %s",
+            [f"%{self.mark(run_id)}%"],
+        )
+        return [str(session) for (session,) in rows]
+
+    def drop_invalid_index(self, sql: str) -> None:
+        """A cancelled CREATE INDEX CONCURRENTLY leaves an index that is never used, under the wanted name."""
+        created = CONCURRENT_INDEX.search(sql)
+        if created and self.ask(INVALID_INDEX, [created[1]]):
+            self.connection.cursor().execute(f"DROP INDEX {self.quote(created[1])}")
 
     def size(self) -> int:
         [(size,)] = self.ask(

@@ -89,6 +89,10 @@ class SQLiteDatabase(Database):
     def server(self) -> Server:
         return Server(product="SQLite", version=sqlite3.sqlite_version_info)
 
+    def definition(self, table: str) -> str:
+        rows = self.ask("SELECT sql FROM sqlite_master WHERE tbl_name = %s ORDER BY name", [table])
+        return "\n".join(str(sql) for (sql,) in rows)
+
     def size(self) -> int:
         [(pages,)] = self.ask("PRAGMA page_count")
         [(page_size,)] = self.ask("PRAGMA page_size")

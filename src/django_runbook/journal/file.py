@@ -20,6 +20,7 @@ from typing import Any, Self
 from django.utils.translation import gettext as _
 
 from django_runbook.exceptions import JournalDamaged, JournalUnwritable, LockHeld
+from django_runbook.files import sync_folder
 from django_runbook.journal.entries import NO_HASH, Entry, Event, chained_hash, parse_line
 from django_runbook.journal.state import RunState, fold, not_opened, replay
 from django_runbook.programs import redact
@@ -72,7 +73,7 @@ class Journal:
             self.entries = read_journal(self.path)
             self._state = replay(self.entries) if self.entries else None
             self._drop_torn_line()
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except BaseException as error:
             self.__exit__()
             if isinstance(error, OSError):
@@ -177,14 +178,6 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _redacted(value: Any, secrets: Sequence[str]) -> Any:

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 
 from django_runbook.databases import Database, get_database
 from django_runbook.exceptions import Interrupted, Refused, RunbookError
-from django_runbook.fixtures.files import new_files
+from django_runbook.files import new_files
 from django_runbook.programs import redact
 from django_runbook.report.as_json import dumps
 

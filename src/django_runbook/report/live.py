@@ -22,6 +22,7 @@ class Live:
         self.verbosity = verbosity
         self._state: RunState | None = None
         self._status: Status | None = None
+        self._notified = ""
 
     def follow(self, entries: list[Entry]) -> None:
         """Take in what was journaled before, without showing it."""
@@ -44,8 +45,10 @@ class Live:
                 self._print(Text(_("Finished: every step has succeeded."), style="green"))
 
     def notify(self, text: str) -> None:
-        """Show a sentence that is no entry of the journal."""
-        self._print(Text(text, style="yellow"))
+        """Show a sentence that is no entry of the journal, once however often it is said."""
+        if text != self._notified:
+            self._print(Text(text, style="yellow"))
+        self._notified = text
 
     def stop(self) -> None:
         """Leave the terminal as it was."""

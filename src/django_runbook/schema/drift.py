@@ -165,11 +165,12 @@ class _Live:
 
 
 def _compared_models(connection: BaseDatabaseWrapper, state: ProjectState) -> Iterator[type[models.Model]]:
-    """Models that own a table here. A name with quotes reaches into a schema that is not looked at."""
+    """Models whose table a migration makes here. A name with quotes reaches into a schema not looked at."""
     for model in matching_models(state, include_auto_created=True):
         options = model._meta
         if (
             options.can_migrate(connection)
+            and options.app_label not in state.real_apps
             and router.allow_migrate_model(connection.alias, model)
             and not options.db_table.startswith("django_runbook_")
             and '"' not in options.db_table

@@ -1,4 +1,4 @@
-"""Apply migrations forwards as `migrate` does: Django's executor, its record and its signals."""
+"""Apply migrations forwards as `migrate` does, with its record and its signals, but safe from crashes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,56 @@ from django.utils.translation import gettext as _
 from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
 from django_runbook.schema.history import Key
+from django_runbook.schema.stepwise import StepwiseMigration
+
+
+class CrashSafeExecutor(MigrationExecutor):
+    """Django's executor; a migration that it is killed in can be gone on with, on every database."""
+
+    def __init__(self, database: Database, run_id: str, progress_callback: Any = None) -> None:
+        super().__init__(database.connection, progress_callback)
+        self.database = database
+        self.run_id = run_id
+        """Whose ledger rows speak of the migrations applied here."""
+
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
+    ) -> ProjectState:
+        """Apply one migration and record it, both or neither, or so that a second call goes on."""
+        if fake or fake_initial:
+            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
+        self._report("apply_start", migration)
+        if self.database.rolls_back_ddl and migration.atomic:
+            state = self._apply_whole(state, migration)
+        else:
+            stepwise = StepwiseMigration(self.database, self.run_id, migration)
+            state = stepwise.apply(state, lambda: self._record(migration))
+        self._report("apply_success", migration)
+        return state
+
+    def _apply_whole(self, state: ProjectState, migration: Migration) -> ProjectState:
+        """In one transaction with its record, which Django writes after it where SQL was deferred."""
+        with self.connection.schema_editor(atomic=True) as editor:
+            state = migration.apply(state, editor)
+            deferred, editor.deferred_sql = editor.deferred_sql, []
+            for statement in deferred:
+                editor.execute(statement, None)
+            self._record(migration)
+        return state
+
+    def _record(self, migration: Migration) -> None:
+        self.record_migration(migration)  # type: ignore[call-arg,arg-type] # the stubs know an older Django
+
+    def _report(self, action: str, migration: Migration) -> None:
+        if self.progress_callback:
+            self.progress_callback(action, migration, False)
 
 
 def apply(
     database: Database,
     keys: Sequence[Key],
     *,
+    run_id: str,
     progress: Callable[..., None],
     safe_point: Callable[[], None],
 ) -> None:
@@ -29,7 +73,7 @@ def apply(
     `safe_point` is called before each migration, never inside one. Raise RunbookError, naming the
     migration and the server's words, when one fails.
     """
-    executor: Any = MigrationExecutor(database.connection)
+    executor: Any = CrashSafeExecutor(database, run_id)
     missing = [key for key in keys if key not in executor.loader.applied_migrations]
     plan = [(executor.loader.graph.nodes[key], False) for key in missing]
     current: list[Migration] = []
@@ -76,14 +120,11 @@ def _failed(database: Database, current: list[Migration], error: Exception) -> R
     if not current:
         return RunbookError(_("Migrating could not begin: %(error)s") % {"error": error})
     words = {"migration": current[0], "kind": type(error).__name__, "error": error}
-    if database.rolls_back_ddl and getattr(current[0], "atomic", True):
+    if database.rolls_back_ddl and current[0].atomic:
         return RunbookError(
             _("Migration %(migration)s failed, and was rolled back whole: %(kind)s: %(error)s") % words
         )
     return RunbookError(
-        _(
-            "Migration %(migration)s failed: %(kind)s: %(error)s\nWhat it did before the error stays: "
-            "this server does not roll back a migration."
-        )
-        % words
+        _("Migration %(migration)s was cut off: %(kind)s: %(error)s") % words,
+        _("Run `manage.py runbook resume`: it looks what the last statement did, and goes on behind it."),
     )

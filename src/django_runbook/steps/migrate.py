@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_runbook.exceptions import Refused
-from django_runbook.schema.drift import Difference, compare_schema
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
 from django_runbook.schema.nature import Demand, Tightening, tightenings
-from django_runbook.schema.states import applied_migrations
 from django_runbook.steps.backup import Backup
 from django_runbook.steps.base import Column, Context, Place, Problem, Step, sha256_of
 from django_runbook.steps.verify import NoRows, Verify
@@ -25,6 +23,7 @@ class Migrate(Step):
     `target` may be a prefix, as `migrate` accepts it. A runbook never migrates backwards.
     """
 
+    repeatable = True
     changes_schema = True
     reversible = True
     interruptible = False
@@ -89,19 +88,15 @@ class Migrate(Step):
             }
         return _("applies %(names)s") % {"names": names}
 
-    def look_again(self, context: Context) -> None:
-        """Where DDL does not roll back, a killed migration may be half applied: compare the live schema."""
-        database = context.database
-        if database.rolls_back_ddl:
-            return
-        applied = applied_migrations(database.connection)
-        differences = compare_schema(database.connection, context.place.history.state(applied))
-        if differences:
-            raise _half_applied(differences)
-
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)
-        apply(context.database, keys, progress=context.progress, safe_point=context.safe_point)
+        apply(
+            context.database,
+            keys,
+            run_id=context.run_id,
+            progress=context.progress,
+            safe_point=context.safe_point,
+        )
         return {"migrations": [f"{app}.{name}" for app, name in keys]}
 
     def _backwards(self, place: Place) -> Iterator[Problem]:
@@ -179,15 +174,4 @@ def _needs_backup() -> Problem:
     return Problem(
         message=_("It changes the database before any Backup(), so there would be no way back."),
         missing=Backup(),
-    )
-
-
-def _half_applied(differences: Sequence[Difference]) -> Refused:
-    return Refused(
-        _(
-            "A migration was cut off in its middle, and this server does not take a half-applied "
-            "migration back. The schema differs from the recorded migrations:\n%(differences)s"
-        )
-        % {"differences": "\n".join(f"- {difference}" for difference in differences)},
-        _("Restore the run's backup with `manage.py runbook restore`, then start the run again."),
     )

@@ -120,7 +120,7 @@ def _hang_up(pid_file: Path) -> Callable[[], str]:
         raise ProgramFailed(
             _("The service cannot be told to reload: %(file)s names no running process (%(error)s).")
             % {"file": pid_file, "error": error},
-            _("Start the service, then run `manage.py runbook resume`."),
+            _("Start the service."),
         ) from error
 
     def remaining() -> str:
@@ -143,7 +143,7 @@ def _wait(problem: Callable[[], str], until: float, what: str) -> None:
             raise Unhealthy(
                 _("The service did not become healthy in time: %(last)s")
                 % {"last": f"{what}: {last}" if what else last},
-                _("Mend it and run `manage.py runbook resume`, which restarts and asks again."),
+                _("Mend it; it is restarted and asked again."),
             )
         time.sleep(POLL_EVERY.total_seconds())
 

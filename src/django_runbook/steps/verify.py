@@ -239,7 +239,7 @@ class Verify(Step):
         if failures:
             raise VerificationFailed(
                 _("Verification failed:\n%(failures)s") % {"failures": "\n".join(failures)},
-                _("Mend the data, then run `manage.py runbook resume` to verify again."),
+                _("Mend the data; it is verified again."),
             )
         return {"verified": list(results)}
 

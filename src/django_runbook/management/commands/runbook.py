@@ -116,7 +116,7 @@ class Command(RunbookCommand):
         live.follow(run.entries)
         with (
             Interrupts(live.notify) as interrupts,
-            reopen_run(run.path, database, live) as journal,
+            reopen_run(run.path, database, live, live.notify) as journal,
             closing(live),
         ):
             plan = plan_of_run(journal.state, database)
@@ -133,7 +133,7 @@ class Command(RunbookCommand):
     def do_undo(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
         run = find_run(options["run"], database, unfinished=True)
-        with reopen_run(run.path, database, lambda entry: None) as journal:
+        with reopen_run(run.path, database) as journal:
             undo(journal, database)
         self._report(journal, options)
 
@@ -202,7 +202,7 @@ class Command(RunbookCommand):
                 restore(manifest.path, database, None)
             return
         run = find_run(run_id, database)
-        with reopen_run(run.path, database, lambda entry: None) as journal:
+        with reopen_run(run.path, database) as journal:
             restore(manifest.path, database, journal)
 
     def _show_plan(self, plan: Plan | None, options: dict[str, Any]) -> None:

@@ -1,0 +1,130 @@
+"""What an operation would send to the database, without sending it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import OperationWriter
+
+READS = re.compile(r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|WITH|DESCRIBE)\b", re.IGNORECASE)
+
+
+class NotCollectable(Exception):
+    """The operation speaks to the connection itself, so what it will do is known only by doing it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One operation that touches the database, between the states before and after it."""
+
+    number: int
+    operation: Operation
+    before: ProjectState
+    after: ProjectState
+
+    @property
+    def signature(self) -> str:
+        """SHA-256 of the operation as makemigrations would write it."""
+        try:
+            text = OperationWriter(self.operation, indentation=0).serialize()[0]
+        except ValueError:
+            text = self.operation.describe()
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def units(migration: Migration, state: ProjectState) -> Iterator[Unit]:
+    """The operations one by one, those within SeparateDatabaseAndState too; `state` is moved along."""
+    number = 0
+    for operation in migration.operations:
+        before = state.clone()
+        operation.state_forwards(migration.app_label, state)
+        for inner, start, end in _database_operations(operation, migration.app_label, before, state):
+            yield Unit(number=number, operation=inner, before=start, after=end)
+            number += 1
+
+
+def collect(editor: Any, unit: Unit, app_label: str) -> list[str]:
+    """The statements of a unit, against the live schema as it is before it.
+
+    What it defers to the end of the migration stays in `editor.deferred_sql`. Raise NotCollectable, with
+    that as it was, if the operation cannot be known beforehand.
+    """
+    if not unit.operation.reduces_to_sql:
+        raise NotCollectable
+    deferred, editor.collected_sql, editor.renamed = list(editor.deferred_sql), [], {}
+    try:
+        with _reads_only(editor.connection), _renamed_tables(editor.connection, editor.renamed):
+            unit.operation.database_forwards(app_label, editor, unit.before, unit.after)
+    except NotCollectable:
+        editor.deferred_sql = deferred
+        raise
+    return [statement.rstrip().removesuffix(";") for statement in editor.collected_sql]
+
+
+def make_collecting_editor(connection: BaseDatabaseWrapper) -> Any:
+    """Django's schema editor for this connection, which collects and knows the tables it has renamed."""
+
+    def alter_db_table(self: Any, model: Any, old_db_table: str, new_db_table: str) -> None:
+        base.alter_db_table(self, model, old_db_table, new_db_table)
+        self.renamed[new_db_table] = self.renamed.get(old_db_table, old_db_table)
+
+    base: Any = connection.SchemaEditorClass
+    editor = type("CollectingEditor", (base,), {"alter_db_table": alter_db_table})(
+        connection, collect_sql=True, atomic=False
+    )
+    editor.deferred_sql, editor.renamed = [], {}
+    return editor
+
+
+def _database_operations(
+    operation: Operation, app_label: str, before: ProjectState, after: ProjectState
+) -> Iterator[tuple[Operation, ProjectState, ProjectState]]:
+    if not isinstance(operation, SeparateDatabaseAndState):
+        yield operation, before, after
+        return
+    start = before
+    for inner in operation.database_operations:
+        end = start.clone()
+        inner.state_forwards(app_label, end)
+        yield from _database_operations(inner, app_label, start, end)
+        start = end
+
+
+@contextmanager
+def _reads_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    def refuse_writes(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not READS.match(sql):
+            raise NotCollectable
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse_writes):
+        yield
+
+
+@contextmanager
+def _renamed_tables(connection: Any, renamed: Mapping[str, str]) -> Iterator[None]:
+    """Answer questions about a table that is not renamed yet with what its old name has."""
+    introspection = connection.introspection
+
+    class Renamed(type(introspection)):  # type: ignore[misc]
+        def get_constraints(self, cursor: Any, table_name: str) -> Any:
+            return super().get_constraints(cursor, renamed.get(table_name, table_name))
+
+        def get_storage_engine(self, cursor: Any, table_name: str) -> Any:
+            return super().get_storage_engine(cursor, renamed.get(table_name, table_name))
+
+    connection.introspection = Renamed(connection)
+    try:
+        yield
+    finally:
+        connection.introspection = introspection

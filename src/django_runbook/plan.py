@@ -69,7 +69,7 @@ def make_pending_plan(runbooks: Sequence[NamedRunbook], start: Place) -> Plan:
     One backup before all, one verification after all, restarts at the end: the code on this machine is
     the code of all of them.
     """
-    ordered = sorted(runbooks, key=lambda runbook: _place_in_graph(runbook, start))
+    ordered = _by_dependencies(sorted(runbooks, key=lambda runbook: _place_in_graph(runbook, start)))
     plan = make_plan(
         NamedRunbook(app_label="", name="pending", steps=_combined(ordered, start)),
         start,
@@ -219,6 +219,23 @@ def _place_in_graph(runbook: NamedRunbook, start: Place) -> tuple[int, str]:
         if isinstance(step, Migrate) and not step.is_all
     ]
     return max(targets, default=len(order)), runbook.label
+
+
+def _by_dependencies(runbooks: Sequence[NamedRunbook]) -> list[NamedRunbook]:
+    """The same order, but for runbooks that must come before others. Raise PlanRefused for a circle."""
+    waiting, ordered = list(runbooks), list[NamedRunbook]()
+    while waiting:
+        labels = {runbook.label for runbook in waiting}
+        free = next((it for it in waiting if not labels.intersection(it.dependencies)), None)
+        if free is None:
+            raise PlanRefused(
+                _("These runbooks depend on each other in a circle: %(labels)s.")
+                % {"labels": ", ".join(sorted(labels))},
+                _("Take one of the `dependencies` away."),
+            )
+        waiting.remove(free)
+        ordered.append(free)
+    return ordered
 
 
 def _slug(title: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
-from django_runbook.exceptions import Refused
+from django_runbook.exceptions import PlanRefused, Refused
 from django_runbook.journal import RunState
 from django_runbook.ledger import Ledger
 from django_runbook.plan import Plan, is_pending, make_pending_plan, make_plan
@@ -67,7 +67,10 @@ def load_plan(name: str, database: Database) -> Plan | None:
     completed = frozenset(Ledger(database.connection).completed())
     if name:
         runbook = load_runbook(name)
-        return None if runbook.label in completed else make_plan(runbook, start)
+        if runbook.label in completed:
+            return None
+        _refuse_open_dependencies(runbook, start, completed)
+        return make_plan(runbook, start)
     runbooks = [runbook for runbook in _all_sound() if is_pending(runbook, start, completed)]
     if not runbooks and not start.history.pending(start.applied):
         return None
@@ -124,6 +127,16 @@ def _stand(runbook: NamedRunbook, start: Place, completed: frozenset[str]) -> St
     if runbook.label in completed:
         return Stand.COMPLETED
     return Stand.PENDING if is_pending(runbook, start, completed) else Stand.NOTHING_TO_DO
+
+
+def _refuse_open_dependencies(runbook: NamedRunbook, start: Place, completed: frozenset[str]) -> None:
+    for label in runbook.dependencies:
+        if is_pending(load_runbook(label), start, completed):
+            raise PlanRefused(
+                _("Runbook %(label)s comes after %(dependency)s, which is not completed on this database.")
+                % {"label": runbook.label, "dependency": label},
+                _("Run that one first: `manage.py runbook run %(dependency)s`.") % {"dependency": label},
+            )
 
 
 def _all_sound() -> list[NamedRunbook]:

@@ -23,6 +23,8 @@ class Runbook:
     """An upgrade as a list of steps. What you read is what runs."""
 
     steps: ClassVar[Sequence[Step]] = ()
+    dependencies: ClassVar[Sequence[str]] = ()
+    """Labels ("app_label.name") of runbooks that must be completed on a database before this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class NamedRunbook:
     name: str
     """The module's name."""
     steps: tuple[Step, ...]
+    dependencies: tuple[str, ...] = ()
     description: str = ""
     """First line of the class's docstring."""
 
@@ -108,6 +111,7 @@ def _load(app_config: AppConfig, name: str) -> NamedRunbook:
         app_label=app_config.label,
         name=name,
         steps=_steps(classes[0], path),
+        dependencies=tuple(classes[0].dependencies),
         description=(inspect.getdoc(classes[0]) or "").partition("\n")[0],
     )
 

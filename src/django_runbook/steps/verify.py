@@ -252,8 +252,9 @@ def _standing(context: Context) -> Iterator[tuple[str, str]]:
         for it in context.database.orphans()
     ]
     yield _("foreign keys hold"), "; ".join(orphans)
+    place = context.place
     recorded = applied_migrations(context.database.connection)
-    missing = [f"{app}.{name}" for app, name in sorted(context.place.applied - recorded)]
-    yield _("migrations are recorded"), ", ".join(missing)
+    pending = place.history.pending(recorded | place.coming)
+    yield _("nothing is pending"), ", ".join(f"{app}.{name}" for app, name in pending)
     differences = compare_schema(context.database.connection, context.place.state)
     yield _("schema is what the models say"), "; ".join(map(str, differences))

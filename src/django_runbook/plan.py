@@ -24,6 +24,8 @@ class PlannedStep:
     step: Step
     place: Place
     reason: str
+    crash_meaning: str
+    """What a crash in it would mean for a resume."""
     fingerprint: str
 
     @property
@@ -55,6 +57,7 @@ def make_plan(runbook: NamedRunbook, start: Place) -> Plan:
                 step=step,
                 place=place,
                 reason=step.reason(place),
+                crash_meaning=step.crash_meaning(place),
                 fingerprint=step.fingerprint(place),
             )
             for number, (step, place) in enumerate(_walk(runbook.steps, start), start=1)

@@ -91,6 +91,7 @@ def load_place(database: Database, applied: Collection[Key] | None = None) -> Pl
     return Place(
         history=history,
         alias=database.alias,
+        rolls_back_ddl=database.rolls_back_ddl,
         applied=history.applied if applied is None else frozenset(applied),
     )
 

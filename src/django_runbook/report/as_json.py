@@ -24,6 +24,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "key": planned.key,
                 "title": planned.title,
                 "reason": planned.reason,
+                "crash_meaning": planned.crash_meaning,
                 "fingerprint": planned.fingerprint,
                 "repeatable": planned.step.repeatable,
                 "reversible": planned.step.reversible,

@@ -69,9 +69,9 @@ SEVERITY_LABELS = {
 
 def plan_to_text(plan: Plan) -> RenderableType:
     """The steps of a plan with the reason for the place of each."""
-    table = _table("#", _("Step"), _("Why here"))
+    table = _table("#", _("Step"), _("Why here"), _("After a crash"))
     for number, planned in enumerate(plan.steps, start=1):
-        table.add_row(str(number), Text(planned.title), Text(planned.reason))
+        table.add_row(str(number), Text(planned.title), Text(planned.reason), Text(planned.crash_meaning))
     return Group(Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table)
 
 

@@ -70,7 +70,7 @@ def tightenings(migration: Migration, before: ProjectState) -> list[Tightening]:
     """
     label = migration.app_label
     found = []
-    for operation in _flat(migration.operations):
+    for operation in flat(migration.operations):
         found += [
             item
             for item in _tightenings(label, operation, before)
@@ -79,10 +79,11 @@ def tightenings(migration: Migration, before: ProjectState) -> list[Tightening]:
     return found
 
 
-def _flat(items: Iterable[Operation]) -> Iterator[Operation]:
+def flat(items: Iterable[Operation]) -> Iterator[Operation]:
+    """The operations that touch the database, those within SeparateDatabaseAndState one by one."""
     for operation in items:
         if isinstance(operation, operations.SeparateDatabaseAndState):
-            yield from _flat(operation.database_operations)
+            yield from flat(operation.database_operations)
         else:
             yield operation
 

@@ -26,6 +26,7 @@ from django_runbook.databases import Database
 from django_runbook.exceptions import Refused, RunbookError
 from django_runbook.ledger import Ledger, LedgerOperation, LedgerStatement, StatementStatus
 from django_runbook.schema.collect import NotCollectable, Unit, collect, make_collecting_editor, units
+from django_runbook.schema.crashes import runs_in_transaction
 
 DATA = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|SELECT|WITH)\b", re.IGNORECASE)
 """Statements that a transaction rolls back everywhere."""
@@ -170,8 +171,7 @@ class StepwiseMigration:
         """Run an operation that is known only by doing it, in the transaction of its ledger row if it may."""
         operation = unit.operation
         atomic = self.database.rolls_back_ddl if operation.reduces_to_sql else False
-        if operation.atomic or (self.migration.atomic and operation.atomic is not False):
-            atomic = True
+        atomic = atomic or runs_in_transaction(operation, self.migration)
         with self._told(operation.describe()), self._transaction() if atomic else nullcontext():
             editor: Any = self.connection.SchemaEditorClass(self.connection, atomic=False)
             editor.deferred_sql = self.editor.deferred_sql

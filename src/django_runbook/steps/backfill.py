@@ -83,6 +83,9 @@ class Backfill(Task, Step):
             return _("moves rows of %(model)s") % {"model": self.task.model}
         return _("fills %(columns)s, which exist from here on") % {"columns": columns}
 
+    def crash_meaning(self, place: Place) -> str:
+        return _("goes on behind the last batch")
+
     def run(self, context: Context) -> Mapping[str, Any]:
         return BackfillRun(
             task=self.task(),

@@ -25,7 +25,7 @@ class Backup(Step):
         return replace(place, backed_up=True)
 
     def reason(self, place: Place) -> str:
-        return _("first, because nothing that follows can be taken back without it; checksummed")
+        return _("the way back, before the first change; checksummed, not proven by a restore")
 
     def run(self, context: Context) -> Mapping[str, Any]:
         manifest = make_backup(

@@ -33,6 +33,8 @@ class Place:
 
     history: History
     alias: str
+    rolls_back_ddl: bool = True
+    """Capability of the database."""
     applied: frozenset[Key]
     here: frozenset[Key] = frozenset()
     """Of the applied ones, those that an earlier step of this list applied."""
@@ -140,6 +142,10 @@ class Step(ABC):
     @abstractmethod
     def reason(self, place: Place) -> str:
         """Why it stands at this place, in a sentence for the plan."""
+
+    def crash_meaning(self, place: Place) -> str:
+        """What a crash in this step would mean for a resume, in a few words for the plan."""
+        return _("is done again") if self.repeatable else _("needs your word on resume")
 
     def baseline(self, context: Context) -> Mapping[str, Any]:
         """Facts to be measured before the first step, for a comparison by this one."""

@@ -6,15 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from django_runbook.exceptions import Refused
+from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
 from django_runbook.schema.nature import Demand, Tightening, tightenings
 from django_runbook.steps.backup import Backup
 from django_runbook.steps.base import Column, Context, Place, Problem, Step, sha256_of
 from django_runbook.steps.verify import NoRows, Verify
+
+CRASH_WORDS = {
+    CrashMeaning.ALL_OR_NOTHING: gettext_lazy("all or nothing"),
+    CrashMeaning.RESUMABLE: gettext_lazy("goes on by statement"),
+    CrashMeaning.AT_LEAST_ONCE: gettext_lazy("at least once"),
+}
 
 
 class Migrate(Step):
@@ -87,6 +94,19 @@ class Migrate(Step):
                 "n": len(keys) - 3,
             }
         return _("applies %(names)s") % {"names": names}
+
+    def crash_meaning(self, place: Place) -> str:
+        """The worst of its migrations, and the operation that is the reason."""
+        keys = self.keys(place)
+        judged = [
+            judge_crash(place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl) for key in keys
+        ]
+        worst = max(judged, key=lambda it: list(CrashMeaning).index(it.meaning), default=CrashJudgement())
+        words = str(CRASH_WORDS[worst.meaning])
+        if not worst.operation:
+            return words
+        app_label, name = keys[judged.index(worst)]
+        return f"{words}: {worst.operation} ({app_label}.{name})"
 
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)

@@ -70,7 +70,7 @@ def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Pri
         def start(kind: str) -> PrivateServer:
             if kind not in servers:
                 try:
-                    servers[kind] = stack.enter_context(private_server(kind))
+                    servers[kind] = stack.enter_context(private_server(kind, in_memory=True))
                 except ServerMissing as error:
                     report_missing(request.config, kind, str(error))
             return servers[kind]

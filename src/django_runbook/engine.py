@@ -143,9 +143,12 @@ def _perform(planned: PlannedStep, journal: Journal, database: Database, interru
 
 
 def _journal_stop(planned: PlannedStep, journal: Journal, error: BaseException) -> None:
-    """Journal an interruption, unless the step was cut where it cannot tell what it has done."""
-    if isinstance(error, Interrupted) or planned.step.interruptible:
-        started = _in_doubt(journal.state, planned.key)
+    """Journal an interruption, unless the step was cut where it cannot tell what it has done.
+
+    One that is not repeatable never can: what it had done when the signal came, only the operator may find out.
+    """
+    step, started = planned.step, _in_doubt(journal.state, planned.key)
+    if not started or isinstance(error, Interrupted) or (step.interruptible and step.repeatable):
         journal.record(Event.INTERRUPTED, planned.key if started else "")
 
 

@@ -40,9 +40,9 @@ class Interrupts:
     @contextmanager
     def immediate(self, wanted: bool = True) -> Iterator[None]:
         """Let a signal cut the block off anywhere."""
-        self.safe_point()
         self._immediate = wanted
         try:
+            self.safe_point()  # after the line above, so that no signal falls between the two
             yield
         finally:
             self._immediate = False

@@ -160,3 +160,4 @@ def test_a_database_in_memory_needs_no_lock_file(database: Database) -> None:
     with database.lock():
         assert database.lock_holder() is None
         assert database.ask("SELECT 1") == [(1,)]
+    database.connection.connection.close()  # Django keeps a database in memory open

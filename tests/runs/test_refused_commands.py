@@ -207,7 +207,21 @@ def test_a_restore_without_a_backup_is_refused(on_sqlite: Project) -> None:
     assert "The manifest" in refused(on_sqlite, "restore", "nowhere.sql.zst", "--noinput")
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_it_is_made(on_sqlite: Project) -> None:
-    for words in (["list"], ["plan"], ["export", "core.Service"]):
-        said = runbook(on_sqlite, *words, "-o", "/proc/nowhere/file.json", exit=2).stderr
-        assert "/proc/nowhere" in said
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_done(on_sqlite: Project) -> None:
+    for words in (["run"], ["list"], ["report"], ["export", "core.Service"]):
+        said = refused(on_sqlite, *words, "-o", "nowhere/file.json")
+        assert "nowhere/file.json cannot be written: No such file or directory." in said
+    assert not ledger_tables(on_sqlite)
+
+
+def test_an_export_where_no_folder_can_be_made_is_refused(on_sqlite: Project) -> None:
+    (on_sqlite.folder / "file").write_text("in the way")
+    words = refused(on_sqlite, "export", "core.Service", RUNBOOK_DIR=str(on_sqlite.folder / "file"))
+    assert "cannot be written: Not a directory." in words or "cannot be written: File exists." in words
+
+
+def test_an_export_makes_folders_and_files_for_their_owner_only(on_sqlite: Project) -> None:
+    runbook(on_sqlite, "export", "core.Service")
+    modes = {path: path.stat().st_mode & 0o777 for path in [on_sqlite.runs, *on_sqlite.runs.rglob("*")]}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}

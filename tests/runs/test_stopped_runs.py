@@ -41,8 +41,6 @@ def test_a_run_killed_in_every_kind_of_step_completes_with_each_row_done_once(
     before = numbers(at_0032)
     words = ["run", "drill"]
     for kind in KINDS:
-        if kind == "migrate" and at_0032.kind == "mariadb":
-            continue  # see test_a_migration_killed_where_ddl_stays_is_refused_with_the_differences
         drill.kill_at(kind, *words)
         assert kind in state(at_0032).current.key
         assert state(at_0032).current.status is StepStatus.IN_DOUBT, kind

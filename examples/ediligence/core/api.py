@@ -88,7 +88,7 @@ class SousDirectionViewSet(ProtectedDestroyMixin, ModelViewSet):
 
 
 class ServiceViewSet(ModelViewSet):
-    queryset = Service.objects.select_related("sous_direction__direction", "direction")
+    queryset = Service.objects.select_related("sous_direction__direction", "direction").order_by("nom", "pk")
     serializer_class = ServiceSerializer
 
 

@@ -11,12 +11,12 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Any, ClassVar
 
-from django.db import connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
@@ -211,6 +211,19 @@ class Database(ABC):
     def orphans(self) -> list[Orphan]:
         """Rows that violate a foreign key although the server did not refuse them."""
 
+    @contextmanager
+    def lock_timeout(self, wait: timedelta) -> Iterator[None]:
+        """Within the block, let a statement of this session fail that waits longer than `wait` for a lock."""
+        yield
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        """Did a statement fail, without any effect, because it waited too long for a lock?"""
+        return False
+
+    def blockers(self) -> list[str]:
+        """Other sessions whose open transactions may hold the locks, the oldest first; as far as visible."""
+        return []
+
     def needs_autocommit(self, sql: str) -> bool:
         """Must this statement run outside of a transaction?"""
         return False
@@ -268,6 +281,22 @@ class Database(ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return [tuple(row) for row in cursor.fetchall()]
+
+    def ask_nothing(self, sql: str, params: Sequence[Any] | None = None) -> None:
+        """Run one statement that returns no rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+
+    @contextmanager
+    def put_back(self, sql: str, params: Sequence[Any]) -> Iterator[None]:
+        """Run a statement after the block, if the session is still the one that entered it."""
+        session = self.connection.connection
+        try:
+            yield
+        finally:
+            if self.connection.connection is session:
+                with suppress(DatabaseError, InterfaceError):  # a dead session needs no setting
+                    self.ask_nothing(sql, params)
 
     def refuse_open_transaction(self) -> None:
         """Raise Refused if this connection is within a transaction."""

@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,13 @@ LOCK_WAIT_SECONDS = 30
 LONGEST_LOCK_NAME = 64
 
 NO_SUCH_TABLE = 1146
+LOCK_TIMEOUTS = {1205, 1213}
+"""Lock wait timeout exceeded; deadlock found."""
+BLOCKERS = (
+    "SELECT p.ID, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()), LEFT(p.INFO, 80), p.COMMAND"
+    " FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p"
+    " ON p.ID = t.trx_mysql_thread_id WHERE p.ID <> CONNECTION_ID() ORDER BY t.trx_started LIMIT 3"
+)
 
 OTHER_DEFINITIONS = (
     "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS"
@@ -128,6 +136,22 @@ class MySQLDatabase(Database):
     def mysql(self) -> Any:
         """The connection, with what Django's MySQL backend adds to it."""
         return self.connection
+
+    @contextmanager
+    def lock_timeout(self, wait: timedelta) -> Iterator[None]:
+        """Metadata locks only, which an ALTER waits for; row locks keep the server's own timeout."""
+        [(before,)] = self.ask("SELECT @@SESSION.lock_wait_timeout")
+        self.ask_nothing("SET SESSION lock_wait_timeout = %s", [max(1, round(wait.total_seconds()))])
+        with self.put_back("SET SESSION lock_wait_timeout = %s", [before]):
+            yield
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return bool(error.args) and error.args[0] in LOCK_TIMEOUTS
+
+    def blockers(self) -> list[str]:
+        with suppress(DatabaseError):  # without the PROCESS privilege nothing can be told
+            return [f"session {row[0]} ({row[1]} s): {row[2] or row[3]}" for row in self.ask(BLOCKERS)]
+        return []
 
     def definition(self, table: str) -> str:
         try:

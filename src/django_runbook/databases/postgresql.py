@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -52,6 +53,13 @@ LONGEST_MARK = 1024
 AUTOCOMMIT = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER SYSTEM|REINDEX)\b", re.IGNORECASE)
 CONCURRENT_INDEX = re.compile(
     r'CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([^"\s]+)"?\s', re.IGNORECASE
+)
+LOCK_TIMEOUTS = {"55P03", "40P01"}
+"""lock_not_available; deadlock_detected."""
+BLOCKERS = (
+    "SELECT pid, EXTRACT(EPOCH FROM now() - xact_start)::int, state, LEFT(query, 80) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+    " ORDER BY xact_start LIMIT 3"
 )
 INVALID_INDEX = (
     "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
@@ -119,6 +127,19 @@ class PostgreSQLDatabase(Database):
 
     def needs_autocommit(self, sql: str) -> bool:
         return bool(AUTOCOMMIT.search(sql))
+
+    @contextmanager
+    def lock_timeout(self, wait: timedelta) -> Iterator[None]:
+        [(before,)] = self.ask("SELECT current_setting('lock_timeout')")
+        self.ask("SELECT set_config('lock_timeout', %s, false)", [f"{round(wait.total_seconds() * 1000)}ms"])
+        with self.put_back("SELECT set_config('lock_timeout', %s, false)", [before]):
+            yield
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) in LOCK_TIMEOUTS
+
+    def blockers(self) -> list[str]:
+        return [f"session {row[0]} ({row[1]} s, {row[2]}): {row[3]}" for row in self.ask(BLOCKERS)]
 
     def definition(self, table: str) -> str:
         """Columns, constraints and indexes, an index's validity too; `table` may also name an index."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ class RunbookCommand(BaseCommand):
         try:
             with contextlib.suppress(RunbookError):
                 secrets = get_database(options["database"]).secrets
+            _refuse_unwritable(options.get("output"))
             return super().execute(*args, **options)
         except RunbookError as error:
             raise _command_error(error, secrets) from error
@@ -153,6 +155,19 @@ def closing(live: Any) -> Iterator[None]:
         yield
     finally:
         live.stop()
+
+
+def _refuse_unwritable(target: str | None) -> None:
+    """Raise Refused if --output names a place where no file can be made: after a run it would be too late."""
+    if not target:
+        return
+    try:
+        tempfile.TemporaryFile(dir=Path(target).absolute().parent).close()
+    except OSError as error:
+        raise Refused(
+            _("%(path)s cannot be written: %(error)s.") % {"path": target, "error": error.strerror},
+            _("Create it, or name another file."),
+        ) from error
 
 
 def _command_error(error: RunbookError, secrets: list[str]) -> CommandError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import django
 from django.apps import apps as real_apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db.migrations.executor import MigrationExecutor
@@ -53,7 +54,9 @@ class CrashSafeExecutor(MigrationExecutor):
         return state
 
     def _record(self, migration: Migration) -> None:
-        self.record_migration(migration)  # type: ignore[call-arg,arg-type] # the stubs know an older Django
+        """By Django's own method, which takes the migration's names since Django 6.0."""
+        record: Any = self.record_migration
+        record(*(_key(migration) if django.VERSION >= (6,) else (migration,)))
 
     def _report(self, action: str, migration: Migration) -> None:
         if self.progress_callback:

@@ -81,7 +81,7 @@ class Backfill(Task, Step):
         columns = ", ".join(sorted(f"{model}.{field}" for model, field in self.columns_filled))
         if not columns:
             return _("moves rows of %(model)s") % {"model": self.task.model}
-        return _("fills %(columns)s, which exist from here on") % {"columns": columns}
+        return _("fills %(columns)s, there from here on") % {"columns": columns}
 
     def crash_meaning(self, place: Place) -> str:
         return _("goes on behind the last batch")

@@ -12,7 +12,14 @@ from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 from rich.text import Text
 
-from django_runbook.backups import Manifest, find_backups, load_manifest, make_backup, manifest_of
+from django_runbook.backups import (
+    Manifest,
+    find_backups,
+    load_manifest,
+    make_backup,
+    make_private_folder,
+    manifest_of,
+)
 from django_runbook.conf import backup_directory, run_directory
 from django_runbook.databases import Database
 from django_runbook.engine import execute, open_run, prepare_resume, reopen_run
@@ -180,15 +187,12 @@ class Command(RunbookCommand):
 
     def do_export(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        name = "-".join(options["labels"]) or "all"
-        target = Path(
-            options["output"] or run_directory() / "exports" / f"{name}-{stamp}.{options['format']}"
-        )
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         labels = options["labels"]
         if not labels and not options["all"]:
             raise Refused(_("Say what to export: labels such as core.Service, or --all."))
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        name = f"{'-'.join(labels) or 'all'}-{stamp}.{options['format']}"
+        target = Path(options["output"] or _exports_folder() / name)
         result = export(
             database, labels, target.absolute(), exclude=options["exclude"], format=options["format"]
         )
@@ -247,6 +251,18 @@ def _unfinished_or_none(database: Database) -> Any:
         return unfinished_run(database)
     except JournalDamaged:
         return None
+
+
+def _exports_folder() -> Path:
+    folder = run_directory() / "exports"
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise Refused(
+            _("%(path)s cannot be written: %(error)s.") % {"path": folder, "error": error.strerror},
+            _('Give this user write access, or set RUNBOOK["DIR"] to another folder.'),
+        ) from error
+    return folder
 
 
 def _chosen_backup(path: str, of_run: str, identity: dict[str, str]) -> Manifest:

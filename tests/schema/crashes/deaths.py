@@ -1,0 +1,113 @@
+"""Watch what a process sends to a database, and let it die at any moment of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+READ = re.compile(r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|DESCRIBE)\b", re.IGNORECASE)
+CONTROL = re.compile(r"\s*(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT)\b", re.IGNORECASE)
+MARK = re.compile(r"\s*/\* django-runbook .*? \*/\s*")
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing above may catch it."""
+
+
+class Watch:
+    """What one process sends, and at which of its moments it dies.
+
+    A moment is before the first statement that is not a pure read, and after each one and each commit:
+    before a statement is after the one before it, since only reads lie between. To die is to lose the
+    session: an open transaction rolls back, and whatever is tried after that ends too.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, die_at: int | None = None) -> None:
+        self.connection = connection
+        self.die_at = die_at
+        self.moments = 0
+        self.dead = False
+        self.last = "the beginning"
+        """What had just taken place; names the moment of the death."""
+        self.done: list[str] = []
+        """The statements that took effect, without those on the ledger."""
+        self._open: list[str] = []
+
+    def execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self._end_if_dead()
+        if READ.match(sql):
+            return execute(sql, params, many, context)
+        if not self.moments:
+            self._moment(self.last)
+        result = execute(sql, params, many, context)
+        if not CONTROL.match(sql) and "django_runbook_" not in sql:
+            undoable = self._open if self.connection.in_atomic_block else self.done
+            undoable.append(text_of(sql, params, context))
+        self._moment(f"after {sql} {params or ''}")
+        return result
+
+    @contextmanager
+    def commits(self) -> Iterator[None]:
+        commit, rollback = self.connection.commit, self.connection.rollback
+
+        def watched_commit() -> None:
+            self._end_if_dead()
+            commit()
+            self.done += self._open
+            self._open = []
+            self._moment(f"after the commit that is {self.last}")
+
+        def watched_rollback() -> None:
+            self._open = []
+            rollback()
+
+        with (
+            patch.object(self.connection, "commit", watched_commit),
+            patch.object(self.connection, "rollback", watched_rollback),
+        ):
+            yield
+
+    def _moment(self, last: str) -> None:
+        self.last = last
+        self.moments += 1
+        if self.moments == self.die_at:
+            self.dead = True
+            self.connection.connection.close()
+            self._end_if_dead()
+
+    def _end_if_dead(self) -> None:
+        if self.dead:
+            raise Killed
+
+
+@contextmanager
+def watched(connection: BaseDatabaseWrapper, die_at: int | None = None) -> Iterator[Watch]:
+    """Watch the block, which is a process of its own: it begins, and ends, without a connection.
+
+    When it dies, so does the block, and what follows goes on.
+    """
+    connection.close()
+    watch = Watch(connection, die_at)
+    try:
+        with connection.execute_wrapper(watch.execute), watch.commits():
+            yield watch
+    except BaseException:
+        if not watch.dead:
+            raise
+    connection.close()
+
+
+def text_of(sql: str, params: Any, context: Any) -> str:
+    """A statement as the server sees it, without the mark that says whose it is."""
+    mogrify = getattr(context["cursor"], "mogrify", None)
+    if params is not None and mogrify is None:
+        return f"{sql} {params}"
+    if params is not None and mogrify is not None:
+        sql = mogrify(sql, params)
+        sql = sql.decode() if isinstance(sql, bytes) else sql
+    return MARK.sub("", sql).rstrip().removesuffix(";")

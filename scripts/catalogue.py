@@ -47,6 +47,9 @@ def update() -> int:
     catalog = french() if PO.exists() else Catalog(locale="fr", project="django-runbook", charset="utf-8")
     catalog.update(extracted(), no_fuzzy_matching=True)
     catalog.obsolete.clear()
+    catalog.fuzzy = False
+    catalog.last_translator = catalog.language_team = "django-runbook"
+    catalog.header_comment = "# French messages of django-runbook, under its licence."
     PO.parent.mkdir(parents=True, exist_ok=True)
     with PO.open("wb") as file:
         write_po(file, catalog, sort_output=True, omit_header=False, width=100)

@@ -242,7 +242,7 @@ def refuse_other_database(manifest: Manifest, database: Database) -> None:
         raise Refused(
             _("The backup %(path)s is of database '%(theirs)s', and this is '%(ours)s'.")
             % {"path": manifest.path, "theirs": manifest.identity.get("name"), "ours": database.name},
-            _("Choose a backup of this database, or say that it is to go into another."),
+            _("Choose a backup of this database."),
         )
 
 
@@ -279,7 +279,7 @@ def compare_rows(manifest: Manifest, database: Database) -> None:
     ]
     if differences:
         raise RestoreFailed(
-            _("After the restore of %(path)s rows are not as its manifest says: %(differences)s.")
+            _("After the restore of %(path)s row counts are not as its manifest says: %(differences)s.")
             % {"path": manifest.path, "differences": "; ".join(differences)},
             _("Stop whatever writes to the database, then restore again."),
         )

@@ -145,7 +145,7 @@ def _perform(planned: PlannedStep, journal: Journal, database: Database, interru
 def _journal_stop(planned: PlannedStep, journal: Journal, error: BaseException) -> None:
     """Journal an interruption, unless the step was cut where it cannot tell what it has done.
 
-    One that is not repeatable never can: what it had done when the signal came, only the operator may find out.
+    One that is not repeatable never can: only the operator may find out what it had done.
     """
     step, started = planned.step, _in_doubt(journal.state, planned.key)
     if not started or isinstance(error, Interrupted) or (step.interruptible and step.repeatable):
@@ -235,7 +235,7 @@ def _new_folder(plan: Plan) -> Path:
             % {"directory": directory, "error": error.strerror},
             _('Give this user write access, or set RUNBOOK["DIR"] to another folder.'),
         ) from error
-    raise Refused(_("A hundred runs began within this second."), _("Run the command again."))
+    raise Refused(_("Too many runs began within this second."), _("Run the command again."))
 
 
 def _step_failed(planned: PlannedStep, error: Exception, journal: Journal) -> RunbookError:

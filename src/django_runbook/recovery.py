@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django_runbook.backups import Manifest, restore_backup
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
-from django_runbook.journal import Event, Journal, RunState
+from django_runbook.journal import RUN_WORDS, Event, Journal, RunState
 from django_runbook.ledger import Ledger
 from django_runbook.schema.drift import compare_schema
 from django_runbook.schema.history import History
@@ -28,13 +28,13 @@ def undo(journal: Journal, database: Database) -> None:
     if state.is_closed:
         raise Refused(
             _("Run %(run)s is closed already: %(status)s.")
-            % {"run": state.run_id, "status": state.status.value}
+            % {"run": state.run_id, "status": RUN_WORDS[state.status]}
         )
     if left:
         restore = next(way for way in ways_back(state) if way.way is Way.RESTORE)
         raise Refused(
             _("Run %(run)s has changed the database: %(left)s.") % {"run": state.run_id, "left": left},
-            _("Go on with `manage.py runbook resume`, or restore with `%(command)s`, which loses %(loses)s.")
+            _("Go on with `manage.py runbook resume`, or restore with `%(command)s`, which %(loses)s.")
             % {"command": restore.command, "loses": restore.loses}
             if restore.open
             else _("Go on with `manage.py runbook resume`."),

@@ -103,7 +103,7 @@ def _load(app_config: AppConfig, name: str) -> NamedRunbook:
     path = f"{app_config.label}/runbooks/{name}.py"
     if len(classes) != 1:
         raise Refused(
-            _("%(path)s has %(count)d Runbook classes: %(names)s.")
+            _("%(path)s must have one Runbook class, and has %(count)d: %(names)s.")
             % {"path": path, "count": len(classes), "names": ", ".join(it.__name__ for it in classes) or "-"},
             _("Write one class in each file; the file's name is the runbook's name."),
         )

@@ -68,13 +68,14 @@ def _named(run_id: str) -> FoundRun:
     found = exact or folders
     if len(found) != 1:
         raise Refused(
-            _("%(count)d runs have an id that begins with '%(run)s'.") % {"count": len(found), "run": run_id},
+            _("Not one run, but %(count)d, have an id that begins with '%(run)s'.")
+            % {"count": len(found), "run": run_id},
             _("`manage.py runbook list` shows the runs there are."),
         )
     entries = read_journal(found[0])
     if not entries:
         raise JournalDamaged(
-            _("The journal of run %(run)s is empty: it was killed before its first line.")
+            _("The journal of run %(run)s is empty: the run was killed before its first line.")
             % {"run": found[0].parent.name},
             _("Nothing was done by it: remove its folder."),
         )

@@ -50,7 +50,7 @@ def suggest(
     if due:
         suggestions.append(
             Suggestion(
-                step=_export(start, pending, due), why=_("What the new data looks like, for the file.")
+                step=_export(start, pending, due), why=_("What the new data looks like, for the record.")
             )
         )
     suggestions += [

@@ -36,7 +36,11 @@ def ways_back(state: RunState) -> list[WayBack]:
 
 def _resume(state: RunState) -> WayBack:
     can = not state.is_closed and state.status is not RunStatus.RESTORING
-    loses = _("nothing; goes on with the first step that has not succeeded") if can else _("the run is over")
+    loses = (
+        _("loses nothing; goes on with the first step that has not succeeded")
+        if can
+        else _("the run is over")
+    )
     if state.status is RunStatus.RESTORING:
         loses = _("a restore was cut off: repeat the restore")
     return WayBack(way=Way.RESUME, command=f"manage.py runbook resume {state.run_id}", open=can, loses=loses)
@@ -48,15 +52,15 @@ def _undo(state: RunState) -> WayBack:
         way=Way.UNDO,
         command=f"manage.py runbook undo {state.run_id}",
         open=not state.is_closed,
-        loses=_("nothing was changed; closes the run")
+        loses=_("nothing was changed: closes the run")
         if untouched
-        else _("nothing; closes the run if the database is as it was before it, otherwise refuses"),
+        else _("loses nothing; closes the run if the database is as it was before it, otherwise refuses"),
     )
 
 
 def _restore(state: RunState) -> WayBack:
     command = f"manage.py runbook restore {state.backup}".rstrip()
-    loses = _("every write since the backup, by this run and by others")
+    loses = _("loses every write since the backup, by this run and by others")
     if not state.backup:
         loses = _("this run has no backup yet")
     return WayBack(way=Way.RESTORE, command=command, open=bool(state.backup), loses=loses)

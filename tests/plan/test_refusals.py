@@ -123,7 +123,7 @@ def test_not_null_before_the_backfill_that_fills_it_is_split():
     place = start(INITIAL, EXPAND, CONTRACT, applied=["0001_initial"])
     error = refusal(place, Backup(), Migrate(APP, "0003"), Backfill(FillSlug), Verify(NO_SLUG))
     assert (
-        "library.0003_slug_required makes library.author.slug NOT NULL before the step that fills it: "
+        "library.0003_slug_required puts NOT NULL on library.author.slug before the step that fills it: "
         "Backfill(FillSlug)." in error.message
     )
     assert right_order_of(error) == [
@@ -138,7 +138,7 @@ def test_not_null_before_the_backfill_that_fills_it_is_split():
 def test_unique_before_the_backfill_that_fills_it_is_refused():
     place = start(INITIAL, EXPAND, UNIQUE, applied=["0001_initial"])
     error = refusal(place, Backup(), Migrate.all(), Backfill(FillSlug))
-    assert "UNIQUE before the step that fills it" in error.message
+    assert "puts UNIQUE on library.author.slug before the step that fills it" in error.message
 
 
 def test_dropping_the_old_column_before_the_backfill_that_reads_it_is_refused():

@@ -232,7 +232,7 @@ class Running:
         )
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until it is so. Raise AssertionError, with what the process said, if that cannot be any more."""
+        """Wait until it is so. Raise AssertionError, with what the process said, if it ends before."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -390,7 +390,7 @@ def select(project: Project, sql: str) -> list[list[Any]]:
 
 def numbers(project: Project) -> dict[int, int]:
     """What the drill's backfill adds to, by service."""
-    return {pk: number for pk, number in select(project, "SELECT id, effectif FROM core_service")}
+    return dict(map(tuple, select(project, "SELECT id, effectif FROM core_service")))
 
 
 def all_moved(project: Project) -> bool:

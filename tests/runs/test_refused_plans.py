@@ -50,8 +50,8 @@ MENDABLE = {
             'Migrate("core", "0034")',
             'Restart("gunicorn")',
         ),
-        "Step 2, Backfill(MoveServicesToSousDirections): core.Service.sous_direction does not exist here yet: "
-        "core.0033_sous_direction creates it.",
+        "Step 2, Backfill(MoveServicesToSousDirections): core.Service.sous_direction does not exist here "
+        "yet: core.0033_sous_direction creates it.",
         RIGHT.replace(
             '    Migrate("core", "0034"),\n    Backfill(MoveServicesToSousDirections),\n',
             '    Backfill(MoveServicesToSousDirections),\n    Migrate("core", "0034"),\n',

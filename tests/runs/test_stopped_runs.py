@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from drill import ADDED, Drill, all_moved, entries, numbers, runbook, state, status
+from drill import ADDED, Drill, Running, all_moved, entries, numbers, runbook, started_step, state, status
 from example_project import Project
 
 from django_runbook.journal import Event, RunStatus, StepStatus
@@ -56,3 +57,29 @@ def assert_whole(project: Project, before: dict[int, int]) -> None:
     assert numbers(project) == {pk: number + ADDED for pk, number in before.items()}
     assert all_moved(project)
     assert "nothing to do" in runbook(project, "run").stdout
+
+
+@pytest.mark.parametrize("at_0032", ["mariadb", "postgresql"], indirect=True)
+def test_a_stopped_backup_ends_its_client_program(at_0032: Project, start_drill: StartDrill) -> None:
+    """A program first on PATH stands for a dump that takes long."""
+    drill = start_drill(at_0032)
+    name = {"mariadb": "mariadb-dump", "postgresql": "pg_dump"}[at_0032.kind]
+    programs = at_0032.folder / "programs"
+    programs.mkdir()
+    program = programs / name
+    pid = at_0032.folder / "pid"
+    program.write_text(
+        f"#!/bin/sh\necho half a dump\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    running = Running(
+        at_0032, "runbook", "run", "drill", **drill.env, PATH=f"{programs}:{at_0032.env['PATH']}"
+    )
+    drill.started.append(running)
+    running.wait_for(lambda: "backup" in started_step(at_0032) and pid.exists(), "client program")
+    running.send(signal.SIGTERM)
+    assert running.end().returncode == 130
+    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+    assert not list(at_0032.runs.rglob("*.partial"))
+    drill.runbook("resume")
+    assert status(at_0032) is RunStatus.FINISHED

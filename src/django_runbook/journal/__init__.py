@@ -8,6 +8,7 @@ from django_runbook.journal.entries import Entry, Event
 from django_runbook.journal.file import JOURNAL_FILE, Journal, find_runs, is_held, read_journal
 from django_runbook.journal.state import (
     FOLDS,
+    RUN_WORDS,
     RunState,
     RunStatus,
     StepState,
@@ -19,6 +20,7 @@ from django_runbook.journal.state import (
 __all__ = [
     "FOLDS",
     "JOURNAL_FILE",
+    "RUN_WORDS",
     "Entry",
     "Event",
     "Journal",

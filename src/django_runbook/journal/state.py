@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.exceptions import JournalDamaged
 from django_runbook.journal.entries import Entry, Event, move_aside
@@ -38,6 +39,17 @@ class RunStatus(StrEnum):
     RESTORED = "restored"
     UNDONE = "undone"
 
+
+RUN_WORDS = {
+    RunStatus.STARTED: gettext_lazy("not finished: running now, or killed"),
+    RunStatus.INTERRUPTED: gettext_lazy("interrupted by the operator"),
+    RunStatus.FAILED: gettext_lazy("failed"),
+    RunStatus.FINISHED: gettext_lazy("finished"),
+    RunStatus.RESTORING: gettext_lazy("a restore was cut off: repeat it"),
+    RunStatus.RESTORED: gettext_lazy("restored to the backup"),
+    RunStatus.UNDONE: gettext_lazy("undone"),
+}
+"""What an operator is told."""
 
 CLOSED = frozenset({RunStatus.FINISHED, RunStatus.RESTORED, RunStatus.UNDONE})
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
 from django_runbook.exceptions import JournalDamaged
+from django_runbook.journal import RUN_WORDS
 from django_runbook.preflight.base import Finding, Severity
 from django_runbook.runs import unfinished_run
 
@@ -24,6 +25,6 @@ def check_unfinished(database: Database) -> Iterator[Finding]:
             id="runbook.P105",
             severity=Severity.ERROR,
             message=_("Run %(run)s on this database is not finished: %(status)s.")
-            % {"run": state.run_id, "status": state.status.value},
+            % {"run": state.run_id, "status": RUN_WORDS[state.status]},
             hint=_("Go on with `manage.py runbook resume`; `manage.py runbook status` shows all ways."),
         )

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from django_runbook.journal import RunStatus, StepStatus
+from django_runbook.journal import RUN_WORDS, RunStatus, StepStatus
 from django_runbook.plan import Plan
 from django_runbook.planning import Stand, Standing
 from django_runbook.preflight import Finding, Severity
@@ -27,14 +27,14 @@ STEP_LABELS = {
     StepStatus.FAILED: (gettext_lazy("failed"), "bold red"),
     StepStatus.SUCCEEDED: (gettext_lazy("done"), "green"),
 }
-RUN_LABELS = {
-    RunStatus.STARTED: (gettext_lazy("not finished: running now, or killed"), "yellow"),
-    RunStatus.INTERRUPTED: (gettext_lazy("interrupted by the operator"), "yellow"),
-    RunStatus.FAILED: (gettext_lazy("failed"), "bold red"),
-    RunStatus.FINISHED: (gettext_lazy("finished"), "green"),
-    RunStatus.RESTORING: (gettext_lazy("a restore was cut off: repeat it"), "bold red"),
-    RunStatus.RESTORED: (gettext_lazy("restored to the backup"), "cyan"),
-    RunStatus.UNDONE: (gettext_lazy("undone"), "cyan"),
+RUN_STYLES = {
+    RunStatus.STARTED: "yellow",
+    RunStatus.INTERRUPTED: "yellow",
+    RunStatus.FAILED: "bold red",
+    RunStatus.FINISHED: "green",
+    RunStatus.RESTORING: "bold red",
+    RunStatus.RESTORED: "cyan",
+    RunStatus.UNDONE: "cyan",
 }
 HIDDEN_FACTS = frozenset({"backup", "of", "number"})
 """Facts for programs only."""
@@ -88,11 +88,10 @@ def findings_to_text(findings: Sequence[Finding]) -> RenderableType:
 
 def report_to_text(report: Report) -> RenderableType:
     """A whole run: its head, its steps, and the ways out of it."""
-    label, style = RUN_LABELS[report.status]
     head = Text.assemble(
         (_("Run %(run)s") % {"run": report.run_id}, "bold"),
         f" · {report.runbook} · {report.alias} ({report.server}, {report.database['name']})\n",
-        (str(label), style),
+        (str(RUN_WORDS[report.status]), RUN_STYLES[report.status]),
         f" · {report.opened:%Y-%m-%d %H:%M:%S} UTC",
     )
     parts: list[RenderableType] = [head, _steps(report)]
@@ -114,7 +113,7 @@ def ways_to_text(ways: Sequence[WayBack]) -> RenderableType:
     for way in ways:
         if way.open:
             lines += [
-                _line("  " + _("%(way)s, losing %(loses)s") % {"way": way.way.value, "loses": way.loses}),
+                _line("  " + f"{way.way.value}: {way.loses}"),
                 _line(f"      {way.command}", "cyan"),
             ]
     return Group(*lines)

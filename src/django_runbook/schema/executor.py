@@ -129,5 +129,5 @@ def _failed(database: Database, current: list[Migration], error: Exception) -> R
         )
     return RunbookError(
         _("Migration %(migration)s was cut off: %(kind)s: %(error)s") % words,
-        _("Run `manage.py runbook resume`: it looks what the last statement did, and goes on behind it."),
+        _("Run `manage.py runbook resume`: it looks at what the last statement did, and goes on after it."),
     )

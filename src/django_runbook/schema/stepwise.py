@@ -66,7 +66,9 @@ class StepwiseMigration:
     def _pass_over(self, unit: Unit, done: LedgerOperation) -> None:
         if done.signature != unit.signature:
             raise Refused(
-                _("%(operation)s of migration %(migration)s was edited after it had been applied.")
+                _(
+                    "Operation '%(operation)s' of migration %(migration)s was edited after it had been applied."
+                )
                 % {"operation": unit.operation.describe(), "migration": self.migration},
                 _("Put it back as it was, then run `manage.py runbook resume`."),
             )
@@ -92,7 +94,10 @@ class StepwiseMigration:
             return False
         if any(it.status != StatementStatus.PLANNED for it in self.ledger.statements(begun)):
             raise Refused(
-                _("%(operation)s of migration %(migration)s was edited after a part of it had been applied.")
+                _(
+                    "Operation '%(operation)s' of migration %(migration)s was edited after a part of it "
+                    "had been applied."
+                )
                 % {"operation": unit.operation.describe(), "migration": self.migration},
                 _("Put it back as it was and run `manage.py runbook resume`, or restore the run's backup."),
             )
@@ -227,7 +232,7 @@ class StepwiseMigration:
 
     def _failed(self, operation: str, statement: LedgerStatement | None, error: Exception) -> RunbookError:
         words = {"migration": self.migration, "operation": operation, "error": error}
-        message = _("Migration %(migration)s failed at «%(operation)s»: %(error)s") % words
+        message = _("Migration %(migration)s failed at '%(operation)s': %(error)s") % words
         if statement:
             message += "\n" + _("The statement was: %(sql)s") % {"sql": statement.sql}
         return RunbookError(

@@ -84,7 +84,7 @@ class Backfill(Task, Step):
         return _("fills %(columns)s, there from here on") % {"columns": columns}
 
     def crash_meaning(self, place: Place) -> str:
-        return _("goes on behind the last batch")
+        return _("goes on after the last batch")
 
     def run(self, context: Context) -> Mapping[str, Any]:
         return BackfillRun(

@@ -169,13 +169,15 @@ def _too_early(place: Place, key: Key, previous: Key | None, item: Tightening) -
         text = (
             _("%(app)s.%(migration)s drops %(name)s, which a later step still reads: %(step)s.")
             if item.demand is Demand.DROP
-            else _("%(app)s.%(migration)s makes %(name)s %(demand)s before the step that fills it: %(step)s.")
+            else _(
+                "%(app)s.%(migration)s puts %(demand)s on %(name)s before the step that fills it: %(step)s."
+            )
         )
         return Problem(message=text % {**words, "step": waiting.title}, migration=previous)
     if item.demand is not Demand.DROP and column in place.filled - place.verified:
         return Problem(
             message=_(
-                "%(app)s.%(migration)s makes %(name)s %(demand)s, and no Verify has looked at it since "
+                "%(app)s.%(migration)s puts %(demand)s on %(name)s, and no Verify has looked at it since "
                 "it was filled."
             )
             % words,

@@ -143,7 +143,7 @@ def _wait(problem: Callable[[], str], until: float, what: str) -> None:
             raise Unhealthy(
                 _("The service did not become healthy in time: %(last)s")
                 % {"last": f"{what}: {last}" if what else last},
-                _("Mend it; it is restarted and asked again."),
+                _("Mend the service; it is restarted and asked again."),
             )
         time.sleep(POLL_EVERY.total_seconds())
 

@@ -80,7 +80,7 @@ class NoRows(_OfModel):
         if not count:
             return ""
         keys = list(rows.order_by("pk").values_list("pk", flat=True)[:SHOWN_KEYS])
-        return _("%(count)d rows, where there must be none; the first have the keys %(keys)s") % {
+        return _("there must be no row, and there are %(count)d; the first have the keys %(keys)s") % {
             "count": count,
             "keys": ", ".join(map(str, keys)),
         }
@@ -133,11 +133,20 @@ class RowCount(_OfModel):
         count = self.rows(context).count()
         expected = context.baseline[self.declaration()] if self.unchanged else self.equals
         if expected is not None and count != expected:
-            return _("%(count)d rows instead of %(expected)d") % {"count": count, "expected": expected}
+            return _("the number of rows is %(count)d instead of %(expected)d") % {
+                "count": count,
+                "expected": expected,
+            }
         if self.at_least is not None and count < self.at_least:
-            return _("%(count)d rows, fewer than %(bound)d") % {"count": count, "bound": self.at_least}
+            return _("the number of rows is %(count)d, less than %(bound)d") % {
+                "count": count,
+                "bound": self.at_least,
+            }
         if self.at_most is not None and count > self.at_most:
-            return _("%(count)d rows, more than %(bound)d") % {"count": count, "bound": self.at_most}
+            return _("the number of rows is %(count)d, more than %(bound)d") % {
+                "count": count,
+                "bound": self.at_most,
+            }
         return ""
 
 

@@ -1,0 +1,40 @@
+"""A migration that dies at any moment and is gone on with ends as if it had not died."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from bench import Bench, Case
+from situations_of_migrations import cases_on
+
+VENDORS = {"mariadb": "mysql", "postgresql": "postgresql", "sqlite": "sqlite"}
+EVERYWHERE = [
+    pytest.param(kind, case, id=f"{kind}-{case}") for kind, vendor in VENDORS.items() for case in cases_on(vendor)
+]
+
+
+@pytest.mark.parametrize(("kind", "case"), EVERYWHERE)
+def test_a_migration_killed_at_any_moment_ends_as_if_it_had_not(
+    make_bench: Callable[[str, Case], Bench], kind: str, case: Case
+):
+    bench = make_bench(kind, case)
+    whole = bench.process()
+    outcome = bench.outcome
+    for moment in range(1, whole.moments + 1):
+        bench.reset()
+        killed = bench.process(die_at=moment)
+        assert killed.dead
+        resumed = bench.process()
+        where = f"killed at moment {moment} of {whole.moments}, {killed.last}"
+        assert bench.outcome == outcome, where
+        assert once(killed.done + resumed.done, case) == once(whole.done, case), where
+
+
+def once(statements: list[str], case: Case) -> Counter[str]:
+    """How often each statement took effect; those that may repeat are left out."""
+    return Counter(
+        statement for statement in statements if not case.repeats or not re.search(case.repeats, statement)
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-KNOWN_SETTINGS = ("DIR", "SERVICES")
+KNOWN_SETTINGS = ("DIR", "LOCK_TIMEOUT", "SERVICES")
 KNOWN_SERVICE_SETTINGS = ("pid_file", "command", "systemd", "health")
 
 
@@ -24,6 +25,11 @@ def run_directory() -> Path:
 def backup_directory() -> Path:
     """Folder of the backups, beside the runs: they outlive the run that took them."""
     return run_directory() / "backups"
+
+
+def lock_timeout() -> timedelta:
+    """How long a statement of a migration waits for its locks: RUNBOOK["LOCK_TIMEOUT"] in seconds, or 5."""
+    return timedelta(seconds=_setting("LOCK_TIMEOUT") or 5)
 
 
 def service_settings(name: str) -> Mapping[str, Any]:

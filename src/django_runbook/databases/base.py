@@ -40,6 +40,17 @@ _MORE_THAN_TABLES = re.compile(
 """A statement that speaks of other objects, or names a table without quotes: hand-written SQL."""
 
 
+_COMMENTS = r"\s*(?:(?:/\*.*?\*/|(?:--|#)[^\n]*(?:\n|$))\s*)*"
+
+
+def begins_with(words: str) -> re.Pattern[str]:
+    """Match statements whose first word, behind any comments, is one of `words`, a regular expression."""
+    return re.compile(rf"{_COMMENTS}(?:{words})\b", re.IGNORECASE | re.DOTALL)
+
+
+SESSION_SETTING = begins_with("SET")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The program behind a connection."""
@@ -70,7 +81,7 @@ class Database(ABC):
     """Does a rolled back transaction undo CREATE and ALTER TABLE?"""
 
     has_autocommit_ddl: ClassVar[bool] = False
-    """Are there DDL statements that must not run in a transaction, although others may?"""
+    """Are there DDL statements that a transaction cannot hold?"""
 
     dump_suffix: ClassVar[str]
     """How a dump's file name ends before compression: ".sql" or ".sqlite3"."""
@@ -225,13 +236,17 @@ class Database(ABC):
         return []
 
     def needs_autocommit(self, sql: str) -> bool:
-        """Must this statement run outside of a transaction?"""
+        """Can no transaction hold this statement: is it refused in one, or does it commit the open one?"""
         return False
+
+    def sets_session(self, sql: str) -> bool:
+        """Is this statement's effect on the session only, so that a new session has to have it again?"""
+        return bool(SESSION_SETTING.match(sql))
 
     def fingerprint(self, sql: str) -> str:
         """SHA-256 of what a DDL statement speaks of; of the whole schema if that cannot be read from it.
 
-        Changes if, and only if, the statement took effect, or had none to take.
+        Changes if, and only if, the statement took effect; one that had none to take may run again.
         """
         names = [found.replace("``", "`").replace('""', '"') for found in _QUOTED_TABLE.findall(sql)]
         definitions: list[Any] = []
@@ -273,7 +288,7 @@ class Database(ABC):
         return []
 
     def drop_invalid_index(self, sql: str) -> None:
-        """Before `sql` creates an index: drop what a broken off attempt at the very same left behind."""
+        """If `sql` creates an index: drop what an attempt at the very same that was cut off left behind."""
         return
 
     def ask(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:

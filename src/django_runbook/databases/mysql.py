@@ -16,7 +16,7 @@ from typing import IO, Any
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 
-from django_runbook.databases.base import Database, Orphan, Server
+from django_runbook.databases.base import Database, Orphan, Server, begins_with
 from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
 from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
 
@@ -37,9 +37,14 @@ BLOCKERS = (
     " ON p.ID = t.trx_mysql_thread_id WHERE p.ID <> CONNECTION_ID() ORDER BY t.trx_started LIMIT 3"
 )
 
+WITHOUT_COMMIT = begins_with("INSERT|UPDATE|DELETE|REPLACE|SELECT|WITH|SET|CALL|DO|LOAD")
+"""Every other statement commits the transaction in which it runs."""
+
 OTHER_DEFINITIONS = (
-    "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS"
-    " WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME",
+    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT"
+    " FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME",
+    "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+    " ORDER BY TABLE_NAME",
     "SELECT ROUTINE_NAME, ROUTINE_DEFINITION FROM information_schema.ROUTINES"
     " WHERE ROUTINE_SCHEMA = DATABASE() ORDER BY ROUTINE_NAME, ROUTINE_TYPE",
     "SELECT EVENT_NAME, EVENT_DEFINITION, STATUS FROM information_schema.EVENTS"
@@ -77,6 +82,7 @@ MARIADB_TLS = {
 
 class MySQLDatabase(Database):
     rolls_back_ddl = False
+    has_autocommit_ddl = True
     dump_suffix = ".sql"
     streams_rows = False
     snapshot_statements = (
@@ -152,6 +158,9 @@ class MySQLDatabase(Database):
         with suppress(DatabaseError):  # without the PROCESS privilege nothing can be told
             return [f"session {row[0]} ({row[1]} s): {row[2] or row[3]}" for row in self.ask(BLOCKERS)]
         return []
+
+    def needs_autocommit(self, sql: str) -> bool:
+        return not WITHOUT_COMMIT.match(sql)
 
     def definition(self, table: str) -> str:
         try:

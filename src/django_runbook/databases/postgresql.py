@@ -16,7 +16,7 @@ from typing import IO
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils.translation import gettext as _
 
-from django_runbook.databases.base import Database, Orphan, Server
+from django_runbook.databases.base import Database, Orphan, Server, begins_with
 from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
 from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
 
@@ -50,9 +50,14 @@ LARGE_OBJECTS_END = re.compile(rb"(\n)COMMIT;\n")
 LONGEST_MARK = 1024
 
 
-AUTOCOMMIT = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER SYSTEM|REINDEX)\b", re.IGNORECASE)
+AUTOCOMMIT = begins_with(
+    r"VACUUM|REINDEX|ALTER\s+SYSTEM|(?:CREATE|DROP)\s+(?:DATABASE|TABLESPACE)"
+    r"|(?:CREATE|DROP|ALTER)\b[^']*\bCONCURRENTLY"
+)
 CONCURRENT_INDEX = re.compile(
-    r'CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([^"\s]+)"?\s', re.IGNORECASE
+    r"\bCREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r'(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<bare>[^\s"]+))',
+    re.IGNORECASE,
 )
 LOCK_TIMEOUTS = {"55P03", "40P01"}
 """lock_not_available; deadlock_detected."""
@@ -71,7 +76,7 @@ DEFINITION = (
     " AND NOT attisdropped ORDER BY attnum",
     "SELECT conname, pg_get_constraintdef(pg_constraint.oid), convalidated FROM pg_constraint JOIN pg_class"
     " ON pg_class.oid = conrelid WHERE relname = %s AND pg_table_is_visible(pg_class.oid) ORDER BY conname",
-    "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid FROM pg_index JOIN pg_class"
+    "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class"
     " ON pg_class.oid IN (indrelid, indexrelid) WHERE relname = %s AND pg_table_is_visible(pg_class.oid)"
     " ORDER BY 1",
 )
@@ -126,7 +131,7 @@ class PostgreSQLDatabase(Database):
         return Server(product="PostgreSQL", version=divmod(number, 10000))
 
     def needs_autocommit(self, sql: str) -> bool:
-        return bool(AUTOCOMMIT.search(sql))
+        return bool(AUTOCOMMIT.match(sql))
 
     @contextmanager
     def lock_timeout(self, wait: timedelta) -> Iterator[None]:
@@ -142,7 +147,10 @@ class PostgreSQLDatabase(Database):
         return [f"session {row[0]} ({row[1]} s, {row[2]}): {row[3]}" for row in self.ask(BLOCKERS)]
 
     def definition(self, table: str) -> str:
-        """Columns, constraints and indexes, an index's validity too; `table` may also name an index."""
+        """Columns, constraints and indexes; `table` may also name an index.
+
+        An index that is not valid counts: one that was to be dropped is still there.
+        """
         return json.dumps([self.ask(query, [table]) for query in DEFINITION], default=str)
 
     def sessions_of(self, run_id: str) -> list[str]:
@@ -154,10 +162,13 @@ class PostgreSQLDatabase(Database):
         return [str(session) for (session,) in rows]
 
     def drop_invalid_index(self, sql: str) -> None:
-        """A cancelled CREATE INDEX CONCURRENTLY leaves an index that is never used, under the wanted name."""
-        created = CONCURRENT_INDEX.search(sql)
-        if created and self.ask(INVALID_INDEX, [created[1]]):
-            self.connection.cursor().execute(f"DROP INDEX {self.quote(created[1])}")
+        """A CREATE INDEX CONCURRENTLY that was cut off leaves an index that is never used."""
+        found = CONCURRENT_INDEX.search(sql)
+        if not found:
+            return
+        name = found["quoted"].replace('""', '"') if found["quoted"] else found["bare"].lower()
+        if self.ask(INVALID_INDEX, [name]):
+            self.ask_nothing(f"DROP INDEX {self.quote(name)}")
 
     def size(self) -> int:
         [(size,)] = self.ask(

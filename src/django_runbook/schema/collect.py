@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,35 +65,59 @@ def collect(editor: Any, unit: Unit, app_label: str) -> list[str]:
     try:
         with _reads_only(editor.connection), _renamed_tables(editor.connection, editor.renamed):
             unit.operation.database_forwards(app_label, editor, unit.before, unit.after)
-    except NotCollectable:
+    except BaseException:
         editor.deferred_sql = deferred
         raise
     return [statement.rstrip().removesuffix(";") for statement in editor.collected_sql]
 
 
+def defer_again(editor: Any, unit: Unit, app_label: str, deferred: Sequence[str]) -> None:
+    """Bring the deferred statements to what they were after a unit that an earlier process applied.
+
+    As Django's own objects, which later operations can rename and drop; as text if the unit, looked at
+    against the schema behind it, does not tell them the same as it did then.
+    """
+    with suppress(Exception):
+        collect(editor, unit, app_label)
+    if [str(statement) for statement in editor.deferred_sql] != deferred:
+        editor.deferred_sql = list(deferred)
+
+
 def make_collecting_editor(connection: BaseDatabaseWrapper) -> Any:
     """Django's schema editor for this connection, which collects and knows the tables it has renamed."""
-
-    def alter_db_table(self: Any, model: Any, old_db_table: str, new_db_table: str) -> None:
-        base.alter_db_table(self, model, old_db_table, new_db_table)
-        self.renamed[new_db_table] = self.renamed.get(old_db_table, old_db_table)
-
     base: Any = connection.SchemaEditorClass
-    editor = type("CollectingEditor", (base,), {"alter_db_table": alter_db_table})(
-        connection, collect_sql=True, atomic=False
-    )
+
+    class CollectingEditor(base):  # type: ignore[misc]
+        def execute(self, sql: Any, params: Any = ()) -> None:
+            if params is not None:
+                sql, params = _as_sent(connection, str(sql), params), None
+            super().execute(sql, params)
+
+        def alter_db_table(self, model: Any, old_db_table: str, new_db_table: str) -> None:
+            super().alter_db_table(model, old_db_table, new_db_table)
+            self.renamed[new_db_table] = self.renamed.get(old_db_table, old_db_table)
+
+    editor = CollectingEditor(connection, collect_sql=True, atomic=False)
     editor.deferred_sql, editor.renamed = [], {}
     return editor
+
+
+def _as_sent(connection: Any, sql: str, params: Any) -> str:
+    """A statement with its parameters, by the driver: Django's own collecting cannot quote every type."""
+    if hasattr(connection.ops, "compose_sql"):
+        return str(connection.ops.compose_sql(sql, params))
+    with connection.cursor() as cursor:
+        return str(cursor.mogrify(sql, params))
 
 
 def _database_operations(
     operation: Operation, app_label: str, before: ProjectState, after: ProjectState
 ) -> Iterator[tuple[Operation, ProjectState, ProjectState]]:
-    if not isinstance(operation, SeparateDatabaseAndState):
+    if type(operation).database_forwards is not SeparateDatabaseAndState.database_forwards:
         yield operation, before, after
         return
     start = before
-    for inner in operation.database_operations:
+    for inner in operation.database_operations:  # type: ignore[attr-defined]
         end = start.clone()
         inner.state_forwards(app_label, end)
         yield from _database_operations(inner, app_label, start, end)

@@ -13,9 +13,12 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ModelState, ProjectState
 from django.utils.translation import gettext as _
 
+from django_runbook.conf import lock_timeout
 from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
 from django_runbook.schema.history import Key
+from django_runbook.schema.locks import with_lock_retries
+from django_runbook.schema.states import applied_migrations, state_at
 from django_runbook.schema.stepwise import StepwiseMigration
 
 
@@ -27,6 +30,8 @@ class CrashSafeExecutor(MigrationExecutor):
         self.database = database
         self.run_id = run_id
         """Whose ledger rows speak of the migrations applied here."""
+        self.blocked: Callable[[str], None] = lambda holders: None
+        """Told who seems to hold the locks that a statement waits for."""
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
@@ -38,13 +43,28 @@ class CrashSafeExecutor(MigrationExecutor):
         if self.database.rolls_back_ddl and migration.atomic:
             state = self._apply_whole(state, migration)
         else:
-            stepwise = StepwiseMigration(self.database, self.run_id, migration)
+            stepwise = StepwiseMigration(self.database, self.run_id, migration, self.blocked)
             state = stepwise.apply(state, lambda: self._record(migration))
         self._report("apply_success", migration)
         return state
 
     def _apply_whole(self, state: ProjectState, migration: Migration) -> ProjectState:
-        """In one transaction with its record, which Django writes after it where SQL was deferred."""
+        """In one transaction, which is tried again from its beginning if it cannot get its locks."""
+        untouched = [state]
+
+        def attempt() -> ProjectState:
+            before = (
+                untouched.pop() if untouched else state_at(self.loader, applied_migrations(self.connection))
+            )
+            return self._apply_in_transaction(before, migration)
+
+        return with_lock_retries(self.database, attempt, self.blocked)
+
+    def _state_now(self) -> ProjectState:
+        return state_at(self.loader, applied_migrations(self.connection))
+
+    def _apply_in_transaction(self, state: ProjectState, migration: Migration) -> ProjectState:
+        """With its record, which Django writes after the commit where SQL was deferred."""
         with self.connection.schema_editor(atomic=True) as editor:
             state = migration.apply(state, editor)
             deferred, editor.deferred_sql = editor.deferred_sql, []
@@ -88,10 +108,12 @@ def apply(
             progress(migration=str(migration), number=missing.index(_key(migration)) + 1, of=len(missing))
 
     executor.progress_callback = report
+    executor.blocked = lambda holders: progress(migration=str(current[0]), blocked_by=holders)
     state = executor._create_project_state(with_applied_migrations=True)
     _emit(emit_pre_migrate_signal, database, state, plan)
     try:
-        state = executor.migrate(missing, plan=plan, state=state)
+        with database.lock_timeout(lock_timeout()):
+            state = executor.migrate(missing, plan=plan, state=state)
     except RunbookError:
         raise
     except Exception as error:

@@ -2,21 +2,20 @@
 
 Where DDL does not roll back, a migration is not atomic, but a statement is: MySQL since 8.0 and MariaDB
 since 10.6 leave a DDL statement fully done or not done at all, even when the server is killed. So each
-statement is written to the ledger before it is sent, with a fingerprint of the tables it touches; after a
-crash at most one is in doubt, and the fingerprint tells which it was. Where DDL rolls back, the piece is a
-whole operation in one transaction with its ledger row; only what must not run in a transaction is sent by
-itself.
+statement that no transaction can hold is written to the ledger before it is sent, with a fingerprint of the
+tables it touches; after a crash at most one is in doubt, and the fingerprint tells which it was. Any other
+statement shares a transaction with its ledger row. Where DDL rolls back, that is true of whole operations.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, models, transaction
+from django.db import models, transaction
 from django.db.migrations import operations
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
@@ -25,25 +24,46 @@ from django.utils.translation import gettext as _
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused, RunbookError
 from django_runbook.ledger import Ledger, LedgerOperation, LedgerStatement, StatementStatus
-from django_runbook.schema.collect import NotCollectable, Unit, collect, make_collecting_editor, units
+from django_runbook.schema.collect import (
+    NotCollectable,
+    Unit,
+    collect,
+    defer_again,
+    make_collecting_editor,
+    units,
+)
 from django_runbook.schema.crashes import runs_in_transaction
+from django_runbook.schema.locks import with_lock_retries
 
-DATA = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|SELECT|WITH)\b", re.IGNORECASE)
-"""Statements that a transaction rolls back everywhere."""
+NO_TIMEOUT = timedelta(0)
 AT_THE_END = -1
 """Number of the operation that stands for the deferred statements."""
-ADDING = (operations.CreateModel, operations.AddField, operations.AddIndex, operations.AddConstraint)
-"""Operations that leave alone what is deferred; others may rename or drop what it speaks of."""
+ADDING = (
+    operations.CreateModel,
+    operations.AddField,
+    operations.AddIndex,
+    operations.AddConstraint,
+    operations.RunPython,
+    operations.RunSQL,
+)
+"""Operations for which Django leaves alone what is deferred; others may rename or drop what it speaks of."""
 
 
 class StepwiseMigration:
     """One migration of one run on one database."""
 
-    def __init__(self, database: Database, run_id: str, migration: Migration) -> None:
+    def __init__(
+        self,
+        database: Database,
+        run_id: str,
+        migration: Migration,
+        blocked: Callable[[str], None] = lambda holders: None,
+    ) -> None:
         self.database = database
         self.connection = database.connection
         self.run_id = run_id
         self.migration = migration
+        self.blocked = blocked
         self.ledger = Ledger(self.connection)
         self.known = self.ledger.operations(run_id, migration.app_label, migration.name)
         self.editor = make_collecting_editor(self.connection)
@@ -72,7 +92,13 @@ class StepwiseMigration:
                 % {"operation": unit.operation.describe(), "migration": self.migration},
                 _("Put it back as it was, then run `manage.py runbook resume`."),
             )
-        self.editor.deferred_sql = json.loads(done.deferred)
+        for statement in self.ledger.statements(done):
+            if self.database.sets_session(statement.sql):
+                self._execute(statement)
+        self._defer_again(unit, done)
+
+    def _defer_again(self, unit: Unit, planned: LedgerOperation) -> None:
+        defer_again(self.editor, unit, self.migration.app_label, json.loads(planned.deferred))
 
     def _apply_unit(self, unit: Unit, begun: LedgerOperation | None) -> None:
         if begun and self._was_mended(unit, begun):
@@ -81,12 +107,14 @@ class StepwiseMigration:
         if begun is None:
             self._send_what_cannot_wait(unit)
             try:
-                begun = self._plan(unit)
+                planned = self._plan(unit)
             except NotCollectable:
                 self._apply_as_one(unit)
                 return
-        self._send(begun, unit.operation.describe())
-        self.editor.deferred_sql = self.editor.deferred_sql or json.loads(begun.deferred)
+            self._send(planned, unit.operation.describe())
+        else:
+            self._send(begun, unit.operation.describe())
+            self._defer_again(unit, begun)
 
     def _was_mended(self, unit: Unit, begun: LedgerOperation) -> bool:
         """Does the operation read otherwise than when it was planned? Allowed if nothing of it was done."""
@@ -105,14 +133,17 @@ class StepwiseMigration:
 
     def _plan(self, unit: Unit) -> LedgerOperation:
         """Write down the statements of a unit. Raise NotCollectable if it runs as one instead."""
-        if self.database.rolls_back_ddl and not self.database.has_autocommit_ddl:
+        if not self.database.has_autocommit_ddl:
             raise NotCollectable
         deferred = list(self.editor.deferred_sql)
         statements = collect(self.editor, unit, self.migration.app_label)
-        if self.database.rolls_back_ddl and not any(map(self.database.needs_autocommit, statements)):
+        if self.database.rolls_back_ddl and not any(map(self._stands_alone, statements)):
             self.editor.deferred_sql = deferred
             raise NotCollectable
         return self._write_plan(self._operation(unit.number, unit.signature), statements)
+
+    def _stands_alone(self, sql: str) -> bool:
+        return self.database.needs_autocommit(sql) or self.database.sets_session(sql)
 
     def _write_plan(self, operation: LedgerOperation, statements: Sequence[str]) -> LedgerOperation:
         with self._transaction():
@@ -136,10 +167,12 @@ class StepwiseMigration:
             if statement.status == StatementStatus.DONE or self._took_effect(statement):
                 continue
             with self._told(words, statement):
-                if DATA.match(statement.sql):
-                    self._send_data(statement)
+                if self.database.sets_session(statement.sql):
+                    self._execute(statement)
+                elif self.database.needs_autocommit(statement.sql):
+                    self._send_by_itself(statement)
                 else:
-                    self._send_ddl(statement)
+                    self._send_in_transaction(statement)
         operation.done = True
         self._unwritten.append(operation)
 
@@ -148,26 +181,34 @@ class StepwiseMigration:
         if statement.status != StatementStatus.STARTED:
             return False
         self.database.wait_for_orphans(self.run_id)
+        self.database.drop_invalid_index(statement.sql)
         return self._fingerprint(statement) != statement.fingerprint
 
-    def _send_data(self, statement: LedgerStatement) -> None:
+    def _send_in_transaction(self, statement: LedgerStatement) -> None:
         with self._transaction():
             self._execute(statement)
             self.ledger.advance(statement, status=StatementStatus.DONE)
 
-    def _send_ddl(self, statement: LedgerStatement) -> None:
+    def _send_by_itself(self, statement: LedgerStatement) -> None:
+        self.database.drop_invalid_index(statement.sql)
         with self._transaction():
             self.ledger.advance(
                 statement, status=StatementStatus.STARTED, fingerprint=self._fingerprint(statement)
             )
-        self.database.drop_invalid_index(statement.sql)
-        self._execute(statement)
+        with_lock_retries(self.database, lambda: self._execute_by_itself(statement), self.blocked)
         statement.status = StatementStatus.DONE
         self._unwritten.append(statement)
 
+    def _execute_by_itself(self, statement: LedgerStatement) -> None:
+        """Where DDL rolls back, what is still sent by itself blocks nobody while it waits, so it may wait."""
+        self.database.drop_invalid_index(statement.sql)
+        patient = self.database.rolls_back_ddl
+        with self.database.lock_timeout(NO_TIMEOUT) if patient else nullcontext():
+            self._execute(statement)
+
     def _execute(self, statement: LedgerStatement) -> None:
         with self.connection.cursor() as cursor:
-            cursor.execute(f"{statement.sql} {self.database.mark(self.run_id)}")
+            cursor.execute(f"{self.database.mark(self.run_id)} {statement.sql}")
 
     def _fingerprint(self, statement: LedgerStatement) -> str:
         return self.database.fingerprint(statement.sql)
@@ -177,12 +218,20 @@ class StepwiseMigration:
         operation = unit.operation
         atomic = self.database.rolls_back_ddl if operation.reduces_to_sql else False
         atomic = atomic or runs_in_transaction(operation, self.migration)
-        with self._told(operation.describe()), self._transaction() if atomic else nullcontext():
-            editor: Any = self.connection.SchemaEditorClass(self.connection, atomic=False)
-            editor.deferred_sql = self.editor.deferred_sql
+        with self._told(operation.describe(), whole=atomic), self._executing_editor(atomic) as editor:
             operation.database_forwards(self.migration.app_label, editor, unit.before, unit.after)
+            self.editor.deferred_sql, editor.deferred_sql = editor.deferred_sql, []
             done = self._operation(unit.number, unit.signature, done=True)
             done.save(using=self.connection.alias, force_insert=True)
+
+    @contextmanager
+    def _executing_editor(self, atomic: bool) -> Iterator[Any]:
+        """Django's own editor, which goes on with what is deferred; in a transaction, if so asked."""
+        editor: Any
+        with self.connection.schema_editor(atomic=atomic) as editor:
+            editor.deferred_sql = list(self.editor.deferred_sql)
+            with self._transaction() if atomic else nullcontext():
+                yield editor
 
     def _send_what_cannot_wait(self, unit: Unit) -> None:
         """Before an operation that may rename or drop: send what an earlier process had deferred.
@@ -213,22 +262,27 @@ class StepwiseMigration:
     def _transaction(self) -> Iterator[None]:
         """A transaction that also writes the outcomes that are not written yet."""
         with transaction.atomic(using=self.connection.alias):
-            unwritten, self._unwritten = self._unwritten, []
-            for row in unwritten:
+            for row in self._unwritten:
                 row.save(using=self.connection.alias)
             yield
+        self._unwritten = []
 
     @contextmanager
-    def _told(self, operation: str, statement: LedgerStatement | None = None) -> Iterator[None]:
-        """Turn a server's error into one that names migration, operation and statement."""
+    def _told(
+        self, operation: str, statement: LedgerStatement | None = None, *, whole: bool = True
+    ) -> Iterator[None]:
+        """Turn an error into one that names migration, operation and statement, if the session lives on."""
         try:
             yield
-        except (DatabaseError, InterfaceError) as error:
+        except RunbookError:
+            raise
+        except Exception as error:
             if not self.connection.is_usable():
                 raise
-            if statement:
-                self.ledger.advance(statement, status=StatementStatus.PLANNED)
-            raise self._failed(operation, statement, error) from error
+            with self._transaction():
+                if statement:
+                    self.ledger.advance(statement, status=StatementStatus.PLANNED)
+            raise self._failed(operation, statement, error, whole=whole) from error
 
     def _failed(self, operation: str, statement: LedgerStatement | None, error: Exception) -> RunbookError:
         words = {"migration": self.migration, "operation": operation, "error": error}

@@ -1,0 +1,167 @@
+"""A test runner for Django's own test suite, which puts the crash-safe executor in the place of Django's.
+
+Django's `runtests.py` takes it from the settings (`django_suite.SETTINGS`) after `django.setup()`, before
+any test is imported. It writes what became of each test to the file in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.db import connections
+from django.db.migrations import executor, operations
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.test.runner import DiscoverRunner
+
+from django_runbook.databases import get_database
+from django_runbook.ledger import Ledger
+from django_runbook.schema.collect import Unit
+from django_runbook.schema.executor import CrashSafeExecutor
+from django_runbook.schema.stepwise import StepwiseMigration
+
+DjangosExecutor = executor.MigrationExecutor
+WITH_LEDGER: set[str] = set()
+"""Databases, by name, whose ledger has its tables."""
+INSIDE: list[bool] = []
+"""Not empty while ours is at work: what it calls of an operation is Django's."""
+
+
+class PeerExecutor(CrashSafeExecutor):
+    """Made as Django makes its executor; every migration is a run of its own, as no run goes on here."""
+
+    def __init__(self, connection: Any, progress_callback: Any = None) -> None:
+        if connection is None:  # as tests of the plan alone do
+            DjangosExecutor.__init__(self, connection, progress_callback)
+        else:
+            super().__init__(get_database(connection.alias), "", progress_callback)
+
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
+    ) -> ProjectState:
+        self.run_id = new_run(self.connection)
+        with inside():
+            return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
+
+
+class Results(unittest.TextTestResult):
+    """Remembers the first line of what went wrong in each test, or "" if nothing did."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outcomes: dict[str, str] = {}
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        self.outcomes[test.id()] = ""
+        super().startTest(test)
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        self._add(test, err)
+        super().addFailure(test, err)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        self._add(test, err)
+        super().addError(test, err)
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        self.outcomes.pop(test.id(), None)
+        super().addSkip(test, reason)
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        if err is not None:
+            self._add(test, err)
+        super().addSubTest(test, subtest, err)
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        self.outcomes[test.id()] = "unexpected success"
+        super().addUnexpectedSuccess(test)
+
+    def _add(self, test: unittest.TestCase, err: Any) -> None:
+        kind, error, _traceback = err
+        self.outcomes[test.id()] = f"{kind.__name__}: {error}".partition("\n")[0]
+
+
+class PlainRunner(DiscoverRunner):
+    """Django's runner, and the outcomes in a file."""
+
+    def get_resultclass(self) -> type[Results]:
+        return Results
+
+    def suite_result(self, suite: Any, result: Results, **kwargs: Any) -> int:
+        Path(os.environ["PEER_OUTCOMES"]).write_text(json.dumps(result.outcomes))
+        return int(super().suite_result(suite, result, **kwargs))
+
+
+class ExecutorRunner(PlainRunner):
+    """Whatever asks for Django's executor gets the crash-safe one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        from django.core.management.commands import migrate
+
+        for module in (executor, migrate):
+            module.MigrationExecutor = PeerExecutor  # type: ignore[misc,assignment]
+
+
+class OperationsRunner(ExecutorRunner):
+    """Every operation that a test applies is collected, written to the ledger, and sent from there.
+
+    Also those that a test hands to a schema editor of its own, as the tests of operations do.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for kind in (*subclasses(Operation),):
+            if "database_forwards" in vars(kind) and kind is not operations.SeparateDatabaseAndState:
+                kind.database_forwards = through_ledger(kind.database_forwards)  # type: ignore[method-assign]
+
+
+def through_ledger(plain: Any) -> Any:
+    """Wrap an operation's database_forwards: the outermost call goes through the ledger."""
+
+    def database_forwards(
+        self: Operation, app_label: str, editor: Any, before: ProjectState, after: ProjectState
+    ) -> None:
+        if editor.collect_sql or INSIDE:
+            plain(self, app_label, editor, before, after)
+            return
+        run_id = new_run(editor.connection)
+        migration = Migration("tested", app_label)
+        stepwise = StepwiseMigration(get_database(editor.connection.alias), run_id, migration)
+        stepwise.editor.deferred_sql = editor.deferred_sql
+        with inside():
+            stepwise._apply_unit(Unit(number=0, operation=self, before=before, after=after), None)
+        editor.deferred_sql = stepwise.editor.deferred_sql
+
+    return database_forwards
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    INSIDE.append(True)
+    try:
+        yield
+    finally:
+        INSIDE.pop()
+
+
+def new_run(connection: Any) -> str:
+    name = str(connection.settings_dict["NAME"])
+    if name not in WITH_LEDGER:
+        Ledger(connections[connection.alias]).ensure()
+        WITH_LEDGER.add(name)
+    return uuid4().hex
+
+
+def subclasses(kind: type) -> Any:
+    for each in kind.__subclasses__():
+        yield each
+        yield from subclasses(each)

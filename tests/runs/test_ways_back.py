@@ -54,26 +54,23 @@ def finish_anew(project: Project) -> None:
     assert all_moved(project)
 
 
-def test_a_restore_brings_back_the_state_before_the_run_and_a_new_run_completes(at_0032: Project) -> None:
+def test_after_migrations_undo_is_refused_and_restore_brings_back_the_state_before(
+    at_0032: Project,
+) -> None:
     before = content(at_0032)
     failed_run(at_0032)
     assert content(at_0032) != before
     with nothing_touched(at_0032):
-        refused = runbook(at_0032, "restore", exit=2)
-    assert "Say --noinput if you mean it." in refused.stderr
+        words = runbook(at_0032, "undo", exit=2).stderr
+        refused = runbook(at_0032, "restore", exit=2).stderr
+    assert "it applied core.0033_sous_direction, core.0034_agent_sous_direction" in words
+    assert f"`manage.py runbook restore {state(at_0032).backup}`" in words
+    assert "Say --noinput if you mean it." in refused
     runbook(at_0032, "restore", "--noinput")
     assert content(at_0032) == before
     assert status(at_0032) is RunStatus.RESTORED
     assert "closed" in runbook(at_0032, "resume", state(at_0032).run_id, exit=2).stderr
     finish_anew(at_0032)
-
-
-def test_an_undo_after_migrations_is_refused_with_the_restore_command(at_0032: Project) -> None:
-    failed_run(at_0032)
-    with nothing_touched(at_0032):
-        words = runbook(at_0032, "undo", exit=2).stderr
-    assert "it applied core.0033_sous_direction, core.0034_agent_sous_direction" in words
-    assert f"`manage.py runbook restore {state(at_0032).backup}`" in words
 
 
 def test_an_undo_closes_a_run_that_changed_nothing(on_sqlite: Project) -> None:
@@ -99,26 +96,26 @@ def test_a_database_restored_by_hand_is_seen_and_its_run_closed_by_undo(at_0032:
 
 
 def test_a_killed_run_blocks_another_and_status_tells_the_ways_out(
-    at_0032: Project, start_drill: StartDrill
+    on_sqlite: Project, start_drill: StartDrill
 ) -> None:
-    drill = start_drill(at_0032)
-    before = numbers(at_0032)
+    drill = start_drill(on_sqlite)
+    before = numbers(on_sqlite)
     drill.kill_at("backfill", "run", "drill")
-    run = state(at_0032).run_id
-    with nothing_touched(at_0032):
+    run = state(on_sqlite).run_id
+    with nothing_touched(on_sqlite):
         for words in (["run", "drill"], ["run"]):
             refused = drill.runbook(*words, exit=2).stderr
-            assert f"Run {run} on this database is not finished: started." in refused
+            assert f"Run {run} on this database is not finished" in refused
             assert "`manage.py runbook resume`" in refused
         told = drill.runbook("status").stdout
         assert f"manage.py runbook resume {run}" in told
-        assert f"manage.py runbook restore {state(at_0032).backup}" in told
+        assert f"manage.py runbook restore {state(on_sqlite).backup}" in told
         ways = json.loads(drill.runbook("status", "--format", "json").stdout)["ways_back"]
         assert {way["way"]: way["open"] for way in ways} == {"resume": True, "undo": True, "restore": True}
         listed = json.loads(drill.runbook("list", "--format", "json").stdout)
         assert [(it["stand"], it["run"]) for it in listed] == [("unfinished", run)]
     drill.runbook("resume", run[:12])
-    assert numbers(at_0032) == {pk: number + ADDED for pk, number in before.items()}
+    assert numbers(on_sqlite) == {pk: number + ADDED for pk, number in before.items()}
 
 
 ONCE = 'import os\n\nCOMMAND = "echo once >> done; [ -e killed ] || { touch killed; kill -9 $PPID; }"\n'
@@ -167,11 +164,10 @@ def test_a_second_run_is_refused_and_does_not_disturb_the_first(
     first = drill.pause_at("verify", "run", "drill")
     lines = journal(at_0032).read_bytes()
     run = state(at_0032).run_id
-    for words in (["run", "drill"], ["run"]):
-        refused = drill.runbook(*words, exit=2).stderr
-        holder = f"process {first.process.pid}" if at_0032.kind == "sqlite" else "session "
-        assert f"Another run works on database 'default': {holder}" in refused, words
-    for words in (["resume"], ["undo"], ["restore", "--noinput"]):
+    refused = drill.runbook("run", "drill", exit=2).stderr
+    holder = f"process {first.process.pid}" if at_0032.kind == "sqlite" else "session "
+    assert f"Another run works on database 'default': {holder}" in refused
+    for words in (["resume"], ["restore", "--noinput"]):
         refused = drill.runbook(*words, exit=2).stderr
         assert f"Run {run} is being worked on by another process." in refused, words
     assert run in drill.runbook("status").stdout

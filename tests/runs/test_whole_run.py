@@ -145,7 +145,8 @@ def test_an_export_succeeds_where_dumpdata_fails(at_0032: Project) -> None:
 
 def test_a_plan_a_check_and_a_list_touch_nothing(on_sqlite: Project) -> None:
     with nothing_touched(on_sqlite):
-        assert "applies core.0033_sous_direction" in runbook(on_sqlite, "plan", "sous_directions").stdout
+        plan = json.loads(runbook(on_sqlite, "plan", "sous_directions", "--format", "json").stdout)
+        assert plan["steps"][1]["reason"] == "applies core.0033_sous_direction"
         assert "nothing stands in the way" in runbook(on_sqlite, "check", "sous_directions").stdout
         assert "pending" in runbook(on_sqlite, "list").stdout
         assert "manage.py runbook run" in runbook(on_sqlite, "status", exit=2).stderr

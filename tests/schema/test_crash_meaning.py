@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 
 from django_runbook.schema.crashes import CrashMeaning, judge_crash
 from django_runbook.steps.migrate import CRASH_WORDS
@@ -18,6 +21,11 @@ def with_ddl(apps: object, schema_editor: object) -> None:
 
 def with_data(apps: object, schema_editor: object) -> None:
     print(schema_editor.connection.alias)  # noqa: T201
+
+
+class AppliesItself(migrations.Migration):
+    def apply(self, *args: Any, **kwargs: Any) -> ProjectState:
+        return super().apply(*args, **kwargs)
 
 
 def migration(*operations: Operation, atomic: bool = True) -> migrations.Migration:
@@ -42,6 +50,8 @@ def migration(*operations: Operation, atomic: bool = True) -> migrations.Migrati
             False,
             CrashMeaning.AT_LEAST_ONCE,
         ),
+        (AppliesItself("0001", "library"), True, CrashMeaning.ALL_OR_NOTHING),
+        (AppliesItself("0001", "library"), False, CrashMeaning.AT_LEAST_ONCE),
     ],
 )
 def test_a_crash_means(tried: migrations.Migration, rolls_back: bool, meaning: CrashMeaning):

@@ -79,8 +79,27 @@ def defer_again(editor: Any, unit: Unit, app_label: str, deferred: Sequence[str]
     """
     with suppress(Exception):
         collect(editor, unit, app_label)
-    if [str(statement) for statement in editor.deferred_sql] != deferred:
+    if deferred_texts(editor) != deferred:
         editor.deferred_sql = list(deferred)
+
+
+def deferred_texts(editor: Any) -> list[str]:
+    """The statements that wait for the end of the migration, as they would read by now.
+
+    The first `str()` of a CREATE INDEX fixes the name that Django makes from table and columns, in a variable
+    of the function that makes it; a later renaming is to change it still, so that is put back.
+    """
+    return [_text(statement) for statement in editor.deferred_sql]
+
+
+def _text(statement: Any) -> str:
+    name = getattr(statement, "parts", {}).get("name")
+    cells = getattr(getattr(name, "create_index_name", None), "__closure__", None) or ()
+    before = [cell.cell_contents for cell in cells]
+    text = str(statement)
+    for cell, value in zip(cells, before, strict=True):
+        cell.cell_contents = value
+    return text
 
 
 def make_collecting_editor(connection: BaseDatabaseWrapper) -> Any:
@@ -107,7 +126,14 @@ def _as_sent(connection: Any, sql: str, params: Any) -> str:
     if hasattr(connection.ops, "compose_sql"):
         return str(connection.ops.compose_sql(sql, params))
     with connection.cursor() as cursor:
-        return str(cursor.mogrify(sql, params))
+        if isinstance(params, Mapping):
+            return sql % {name: _literal(cursor, value) for name, value in params.items()}
+        return sql % tuple(_literal(cursor, value) for value in params)
+
+
+def _literal(cursor: Any, value: Any) -> str:
+    """Bytes in hexadecimal, because the ledger holds text."""
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else str(cursor.mogrify("%s", [value]))
 
 
 def _database_operations(

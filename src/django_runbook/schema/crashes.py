@@ -37,6 +37,8 @@ def judge_crash(migration: Migration, *, rolls_back_ddl: bool) -> CrashJudgement
     """Judge one migration for a database of this capability."""
     if rolls_back_ddl and migration.atomic:
         return CrashJudgement()
+    if applies_itself(migration):
+        return CrashJudgement(meaning=CrashMeaning.AT_LEAST_ONCE, operation="Migration.apply()")
     for operation in flat(migration.operations):
         if _escapes_transactions(operation, migration, rolls_back_ddl):
             return CrashJudgement(meaning=CrashMeaning.AT_LEAST_ONCE, operation=operation.describe())
@@ -52,6 +54,11 @@ def _escapes_transactions(operation: Operation, migration: Migration, rolls_back
     if rolls_back_ddl:
         return False
     return not isinstance(operation, RunPython) or _uses_schema_editor(operation)
+
+
+def applies_itself(migration: Migration) -> bool:
+    """Has it an `apply()` of its own, so that its operations do not tell what it does?"""
+    return type(migration).apply is not Migration.apply
 
 
 def runs_in_transaction(operation: Operation, migration: Migration) -> bool:

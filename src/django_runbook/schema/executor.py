@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django_runbook.conf import lock_timeout
 from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
+from django_runbook.schema.crashes import applies_itself
 from django_runbook.schema.history import Key
 from django_runbook.schema.locks import with_lock_retries
 from django_runbook.schema.states import applied_migrations, state_at
@@ -37,10 +38,11 @@ class CrashSafeExecutor(MigrationExecutor):
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
         """Apply one migration and record it, both or neither, or so that a second call goes on."""
-        if fake or fake_initial:
+        in_pieces = not (self.database.rolls_back_ddl and migration.atomic)
+        if fake or fake_initial or (in_pieces and applies_itself(migration)):
             return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
         self._report("apply_start", migration)
-        if self.database.rolls_back_ddl and migration.atomic:
+        if not in_pieces:
             state = self._apply_whole(state, migration)
         else:
             stepwise = StepwiseMigration(self.database, self.run_id, migration, self.blocked)

@@ -29,10 +29,12 @@ from django_runbook.schema.collect import (
     Unit,
     collect,
     defer_again,
+    deferred_texts,
     make_collecting_editor,
     units,
 )
 from django_runbook.schema.crashes import runs_in_transaction
+from django_runbook.schema.failures import stopped
 from django_runbook.schema.locks import with_lock_retries
 
 NO_TIMEOUT = timedelta(0)
@@ -157,7 +159,7 @@ class StepwiseMigration:
             migration=self.migration.name,
             number=number,
             signature=signature,
-            deferred=json.dumps([str(statement) for statement in self.editor.deferred_sql]),
+            deferred=json.dumps(deferred_texts(self.editor)),
             done=done,
         )
 
@@ -282,17 +284,5 @@ class StepwiseMigration:
             with self._transaction():
                 if statement:
                     self.ledger.advance(statement, status=StatementStatus.PLANNED)
-            raise self._failed(operation, statement, error, whole=whole) from error
-
-    def _failed(self, operation: str, statement: LedgerStatement | None, error: Exception) -> RunbookError:
-        words = {"migration": self.migration, "operation": operation, "error": error}
-        message = _("Migration %(migration)s failed at '%(operation)s': %(error)s") % words
-        if statement:
-            message += "\n" + _("The statement was: %(sql)s") % {"sql": statement.sql}
-        return RunbookError(
-            message,
-            _(
-                "Nothing is in doubt: what came before is done, this is not. Mend the data, or this "
-                "operation, and run `manage.py runbook resume`; or restore the run's backup."
-            ),
-        )
+            sql = statement.sql if statement else ""
+            raise stopped(self.migration, operation, sql, error, whole=whole) from error

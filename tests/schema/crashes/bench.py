@@ -76,7 +76,7 @@ class Bench:
         return MigrationExecutor(self.connection)
 
     @property
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self) -> list[str]:
         return canonical(self.database)
 
     def reset(self) -> None:

@@ -37,43 +37,44 @@ POSTGRESQL_OBJECTS = (
 )
 
 
-def canonical(database: Database) -> dict[str, Any]:
-    """The database without the ledger, as a value; times of applying left out."""
+def canonical(database: Database) -> list[str]:
+    """The database without the ledger, as sorted lines; times of applying left out."""
     tables = [
         table
         for table in database.connection.introspection.table_names()
         if not table.startswith(TABLE_PREFIX) and table != "django_migrations"
     ]
-    return {
-        "schema": SCHEMA[database.connection.vendor](database, tables),
-        "rows": {table: rows(database, table) for table in tables},
-        "migrations": database.ask("SELECT app, name FROM django_migrations ORDER BY id"),
-    }
+    migrations = database.ask("SELECT app, name FROM django_migrations")
+    return [
+        *SCHEMA[database.connection.vendor](database, tables),
+        *sorted(f"{table}: {row}" for table in tables for row in rows(database, table)),
+        *sorted(map(str, migrations)),
+    ]
 
 
-def rows(database: Database, table: str) -> list[str]:
-    return sorted(map(repr, database.ask(f"SELECT * FROM {database.quote(table)}")))
+def rows(database: Database, table: str) -> list[tuple[Any, ...]]:
+    return database.ask(f"SELECT * FROM {database.quote(table)}")
 
 
-def mysql_schema(database: Database, tables: list[str]) -> Any:
-    definitions = {table: normalised(database.definition(table)) for table in tables}
-    return definitions, [sorted(database.ask(query)) for query in MYSQL_OBJECTS]
+def mysql_schema(database: Database, tables: list[str]) -> list[str]:
+    lines = [line for table in tables for line in normalised(table, database.definition(table))]
+    return [*lines, *sorted(str(row) for query in MYSQL_OBJECTS for row in database.ask(query))]
 
 
-def normalised(definition: str) -> list[str]:
-    """Columns in their order, then keys and constraints, whose order says nothing, in that of their names."""
-    first, *lines = [line.strip().removesuffix(",") for line in definition.splitlines()]
-    columns = [line for line in lines if line.startswith("`")]
-    return [first, *columns, *sorted(line for line in lines if not line.startswith("`"))]
+def normalised(table: str, definition: str) -> list[str]:
+    """Columns with their places, then keys and constraints, whose order says nothing, in that of their names."""
+    _create, *lines = [line.strip().removesuffix(",") for line in definition.splitlines()]
+    columns = [f"{place} {line}" for place, line in enumerate(lines) if line.startswith("`")]
+    return [f"{table}: {line}" for line in [*columns, *sorted(line for line in lines if line[0] != "`")]]
 
 
-def postgresql_schema(database: Database, tables: list[str]) -> Any:
-    return [sorted(map(repr, database.ask(query, []))) for query in POSTGRESQL_OBJECTS]
+def postgresql_schema(database: Database, tables: list[str]) -> list[str]:
+    return sorted(str(row) for query in POSTGRESQL_OBJECTS for row in database.ask(query, []))
 
 
-def sqlite_schema(database: Database, tables: list[str]) -> Any:
-    found = database.ask("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
-    return [row for row in found if not re.match(f"{TABLE_PREFIX}|sqlite_sequence", row[2])]
+def sqlite_schema(database: Database, tables: list[str]) -> list[str]:
+    found = database.ask("SELECT tbl_name, type, name, sql FROM sqlite_master ORDER BY type, name")
+    return [str(row) for row in found if not re.match(f"{TABLE_PREFIX}|sqlite_sequence", row[0])]
 
 
 SCHEMA = {"mysql": mysql_schema, "postgresql": postgresql_schema, "sqlite": sqlite_schema}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,13 @@ from unittest.mock import patch
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-READ = re.compile(r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|DESCRIBE)\b", re.IGNORECASE)
+READ = re.compile(
+    r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|DESCRIBE|SET SESSION TRANSACTION ISOLATION)\b", re.IGNORECASE
+)
+"""Statements without an effect, and the one with which Django begins every session on MariaDB."""
 CONTROL = re.compile(r"\s*(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT)\b", re.IGNORECASE)
 MARK = re.compile(r"\s*/\* django-runbook .*? \*/\s*")
+NOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*(\+00:00)?")
 
 
 class Killed(BaseException):
@@ -77,6 +82,7 @@ class Watch:
         self.moments += 1
         if self.moments == self.die_at:
             self.dead = True
+            self.connection.connection.rollback()
             self.connection.connection.close()
             self._end_if_dead()
 
@@ -96,18 +102,30 @@ def watched(connection: BaseDatabaseWrapper, die_at: int | None = None) -> Itera
     try:
         with connection.execute_wrapper(watch.execute), watch.commits():
             yield watch
-    except BaseException:
+    except BaseException as error:
         if not watch.dead:
             raise
+        forget(error)
+        connection.connection, connection.closed_in_transaction = None, False
     connection.close()
 
 
+def forget(error: BaseException | None) -> None:
+    """Drop what the dead process had in memory: SQLite ends a session only with its last cursor."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def text_of(sql: str, params: Any, context: Any) -> str:
-    """A statement as the server sees it, without the mark that says whose it is."""
-    mogrify = getattr(context["cursor"], "mogrify", None)
-    if params is not None and mogrify is None:
-        return f"{sql} {params}"
-    if params is not None and mogrify is not None:
-        sql = mogrify(sql, params)
-        sql = sql.decode() if isinstance(sql, bytes) else sql
-    return MARK.sub("", sql).rstrip().removesuffix(";")
+    """A statement as the server sees it, without the mark that says whose it is, and when."""
+    if params is not None:
+        sql = f"{sql} {params}" if context["connection"].vendor == "sqlite" else as_sent(sql, params, context["cursor"])
+    text = MARK.sub("", sql).rstrip().removesuffix(";")
+    return NOW.sub("now", text) if "django_migrations" in text else text
+
+
+def as_sent(sql: str, params: Any, cursor: Any) -> str:
+    """A statement with its parameters written out; bytes as MariaDB takes them too, in hexadecimal."""
+    values = [f"x'{value.hex()}'" if isinstance(value, bytes) else cursor.mogrify("%s", [value]) for value in params]
+    return sql % tuple(values)

@@ -191,7 +191,7 @@ MODELS = [
                         models.UniqueConstraint(fields=["year", "slug"], name="poem_slug"),
                         models.UniqueConstraint(fields=["author"], condition=Q(year=1), name="poem_first"),
                     ],
-                    "db_table_comment": "What it's 100% about",
+                    "db_table_comment": "What it's about",
                 },
             ),
         ],
@@ -247,7 +247,7 @@ MODELS = [
     alone(
         "AlterModelTableComment",
         lambda: [
-            migrations.AlterModelTableComment("author", "It's 100%"),
+            migrations.AlterModelTableComment("author", "It's all"),
             migrations.AlterModelTableComment("author", None),
             migrations.AlterModelTableComment("author", "Both"),
         ],
@@ -379,7 +379,7 @@ FIELDS = [
             add("extra", models.JSONField(default=dict)),
             add("sure", models.BooleanField(default=True), preserve_default=False),
             add("rank", models.IntegerField(db_default=3)),
-            add("remark", text(db_default="50% o'clock", db_comment="It's 5%")),
+            add("remark", text(db_default="50% o'clock", db_comment="It's five")),
             add("unique", text(null=True, unique=True)),
             add("indexed", models.SlugField(null=True)),
             add("positive", models.PositiveIntegerField(default=1)),
@@ -523,7 +523,7 @@ FIELDS = [
     alone(
         "AlterField of comment, collation and default in the database",
         lambda: [
-            alter("name", text(db_comment="It's 100%")),
+            alter("name", text(db_comment="It's all")),
             alter("name", text(db_comment="Other", null=True)),
             alter("age", models.IntegerField(db_default=5)),
             alter("age", models.IntegerField(default=0)),
@@ -598,7 +598,7 @@ SPECIAL = [
     alone(
         "RunPython outside of a transaction, which may run again",
         lambda: [add("note", text(null=True)), migrations.RunPython(settle, atomic=False), migrations.RunPython(grow)],
-        repeats="SET .?age.? = 7",
+        repeats="SET .?age.? = (7|%s)",
     ),
     alone(
         "RunSQL that counts",
@@ -734,7 +734,7 @@ def poems() -> Operation:
         title=text(db_index=True),
         author=key(),
         second=key(related_name="+", null=True),
-        options={"indexes": [models.Index(fields=["title", "author"], name="poem_title")]},
+        options={"indexes": [models.Index(fields=["title"], name="poem_title")]},
     )
 
 
@@ -823,7 +823,7 @@ NOT_ATOMIC = [
         "RunPython in a migration that is not atomic, which may run again",
         lambda: [migrations.RunPython(settle), migrations.RunPython(grow, atomic=True)],
         atomic=False,
-        repeats="SET .?age.? = 7",
+        repeats="SET .?age.? = (7|%s)",
     ),
 ]
 

@@ -16,13 +16,20 @@ EVERYWHERE = [
 ]
 
 
+IDEMPOTENT = r"ALTER COLUMN \S+ DROP DEFAULT$|^TRUNCATE"
+"""What may leave the definition as it is, in which case it also may be sent again."""
+
+
 @pytest.mark.parametrize(("kind", "case"), EVERYWHERE)
 def test_a_migration_killed_at_any_moment_ends_as_if_it_had_not(
     make_bench: Callable[[str, Case], Bench], kind: str, case: Case
 ):
     bench = make_bench(kind, case)
-    whole = bench.process()
+    bench.process(executor=bench.plain)
     outcome = bench.outcome
+    bench.reset()
+    whole = bench.process()
+    assert bench.outcome == outcome, "applied without a crash, by Django and by us"
     for moment in range(1, whole.moments + 1):
         bench.reset()
         killed = bench.process(die_at=moment)
@@ -35,6 +42,5 @@ def test_a_migration_killed_at_any_moment_ends_as_if_it_had_not(
 
 def once(statements: list[str], case: Case) -> Counter[str]:
     """How often each statement took effect; those that may repeat are left out."""
-    return Counter(
-        statement for statement in statements if not case.repeats or not re.search(case.repeats, statement)
-    )
+    may_repeat = re.compile("|".join(filter(None, [IDEMPOTENT, case.repeats])))
+    return Counter(statement for statement in statements if not may_repeat.search(statement))

@@ -130,7 +130,7 @@ def _perform(planned: PlannedStep, journal: Journal, database: Database, interru
         interrupts.safe_point()
         _note(journal, database, journal.record(Event.STARTED, planned.key))
         with interrupts.immediate(planned.step.interruptible):
-            facts = planned.step.run(context)
+            facts = planned.step.run(context) or {}
     except (Interrupted, KeyboardInterrupt) as error:
         _journal_stop(planned, journal, error)
         raise

@@ -171,6 +171,16 @@ def test_the_clock_is_the_one_it_was_given(path: Path):
     assert read_journal(path)[0].at == noon
 
 
+def test_facts_of_any_name_and_type_can_be_recorded(path: Path):
+    with opened(path) as journal:
+        journal.record(Event.STARTED, "1-backup")
+        journal.record(
+            Event.SUCCEEDED, "1-backup", event="fair", step=path, seq=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+    facts = read_journal(path)[-1].facts
+    assert facts == {"event": "fair", "step": str(path), "seq": "2026-01-01 00:00:00+00:00"}
+
+
 def test_every_event_has_a_fold():
     assert set(FOLDS) == set(Event)
 

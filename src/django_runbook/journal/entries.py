@@ -62,7 +62,7 @@ class Entry:
 
 
 def chained_hash(body: Mapping[str, Any], previous: str) -> str:
-    canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(f"{previous}\n{canonical}".encode()).hexdigest()
 
 

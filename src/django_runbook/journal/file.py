@@ -96,7 +96,7 @@ class Journal:
     def folder(self) -> Path:
         return self.path.parent
 
-    def record(self, event: Event, step: str = "", **facts: Any) -> Entry:
+    def record(self, event: Event, step: str = "", /, **facts: Any) -> Entry:
         """Append one line and announce it. On return it is on the disk.
 
         Raise JournalUnwritable if it cannot be written; the file is then as it was.
@@ -115,7 +115,9 @@ class Journal:
             "step": step,
             "facts": facts,
         }
-        line = json.dumps({**body, "hash": chained_hash(body, previous)}, ensure_ascii=False) + "\n"
+        line = (
+            json.dumps({**body, "hash": chained_hash(body, previous)}, ensure_ascii=False, default=str) + "\n"
+        )
         self._write(line.encode())
         entry = parse_line(line.encode().rstrip(b"\n"), len(self.entries) + 1, previous, self.path)
         self._state = fold(self._state, entry)

@@ -1,9 +1,9 @@
 """Wagtail's whole history of migrations: through the crash-safe executor against plain `manage.py migrate`.
 
 On an empty database each time, which is made before and is not counted; nor is the start of Python and
-Django, which would hide the difference. Ours is what the step `Migrate.all()` does within a run, and makes the
-tables of the ledger too. A run that ends in another schema than the first one stops the benchmark. Planning is
-`runbook plan` against `showmigrations --plan` of the same, as whole commands.
+Django, which would hide the difference. Ours is what the step `Migrate.all()` does within a run, and makes
+the tables of the ledger too. A run that ends in another schema than the first one stops the benchmark.
+Planning is `runbook plan` against `showmigrations --plan` of the same, as whole commands.
 """
 
 from __future__ import annotations

@@ -247,6 +247,7 @@ class MariaDB(PrivateServer):
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
             f"--socket={self.socket}",
+            f"--tmpdir={self.directory}",  # another server that starts on the same one would clear it
             f"--pid-file={self.directory / 'mariadb.pid'}",
             f"--port={self.port}",
             f"--bind-address={self.host}",

@@ -30,7 +30,7 @@ def plain(database: Database) -> None:
 
 
 def runbook(database: Database) -> None:
-    """As the step `Migrate.all()` does within a run: under the lock, with a ledger, which is made here too."""
+    """As the step `Migrate.all()` does within a run: under the lock, with a ledger, which is made too."""
     with database.lock():
         Ledger(database.connection).ensure()
         keys = History.load(database.connection).pending(frozenset())
@@ -46,6 +46,7 @@ def digest(database: Database) -> str:
 
     The rows themselves have random values in them, and the time of now.
     """
+    Ledger(database.connection).ensure()  # after the plain way too: its tables are in the schema
     counts = {name: n for name, n in database.row_counts().items() if not name.startswith(TABLE_PREFIX)}
     tables = [name for name in counts if name != "django_migrations"]
     schema = SCHEMA[database.connection.vendor](database, tables)

@@ -232,13 +232,31 @@ class Ledger:
         """The statements of an operation, in the order in which they are sent."""
         return list(self._of(LedgerStatement).filter(operation_id=operation.pk).order_by("id"))
 
-    def plan_operation(self, operation: LedgerOperation, statements: Sequence[str]) -> None:
-        """Write down what an operation is going to send, before any of it is sent."""
-        with transaction.atomic(using=self.connection.alias):
-            operation.save(using=self.connection.alias, force_insert=True)
-            self._of(LedgerStatement).bulk_create(
-                [LedgerStatement(operation_id=operation.pk, sql=sql) for sql in statements]
-            )
+    def plan_operation(self, operation: LedgerOperation, statements: Sequence[LedgerStatement]) -> None:
+        """Write down what an operation is going to send, before any of it is sent; in a transaction."""
+        operation.save(using=self.connection.alias, force_insert=True)
+        for statement in statements:
+            statement.operation_id = operation.pk
+        if self.connection.features.can_return_rows_from_bulk_insert:
+            self._of(LedgerStatement).bulk_create(statements)
+        else:
+            for statement in statements:
+                statement.save(using=self.connection.alias, force_insert=True)
+
+    def write_outcomes(self, rows: Sequence[LedgerOperation | LedgerStatement]) -> None:
+        """Write that these are done; in a transaction. Operations that were never planned are added.
+
+        The rows themselves stay as they are, so that it can be done again if the transaction is not kept.
+        """
+        added = [_copy(row) for row in rows if isinstance(row, LedgerOperation) and row.pk is None]
+        if added:
+            self._of(LedgerOperation).bulk_create(added)
+        statements = [row.pk for row in rows if row.pk and isinstance(row, LedgerStatement)]
+        if statements:
+            self._of(LedgerStatement).filter(pk__in=statements).update(status=StatementStatus.DONE)
+        operations = [row.pk for row in rows if row.pk and isinstance(row, LedgerOperation)]
+        if operations:
+            self._of(LedgerOperation).filter(pk__in=operations).update(done=True)
 
     def forget_operation(self, operation: LedgerOperation) -> None:
         """Take back a plan of which nothing was done."""
@@ -256,6 +274,10 @@ class Ledger:
 
     def _of(self, model: type[Row]) -> models.QuerySet[Row]:
         return models.QuerySet(model, using=self.connection.alias)
+
+
+def _copy(row: Row) -> Row:
+    return type(row)(**{field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields})
 
 
 _NOTED = frozenset({Event.STARTED, Event.SUCCEEDED})

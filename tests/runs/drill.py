@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from django.db import ConnectionHandler
+from django.db import ConnectionHandler, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from example_project import EXAMPLE, Ended, Project
 
@@ -33,6 +33,8 @@ from django_runbook.journal import JOURNAL_FILE, Entry, Event, RunState, RunStat
 SERVICES = 100
 ADDED = 1000
 """What the drill's backfill adds to each row: done twice, it would show."""
+ALIAS = "drill"
+"""Of a project's database, in this process."""
 PATIENCE = 60
 """Seconds until a handshake that does not come fails the test."""
 
@@ -347,11 +349,13 @@ def connected(project: Project) -> Iterator[BaseDatabaseWrapper]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    connection = ConnectionHandler({"default": module.parse_database_url(project.database_url)})["default"]
+    place = {"default": module.parse_database_url(project.database_url)}
+    connections.settings[ALIAS] = ConnectionHandler(place).settings["default"]
     try:
-        yield connection
+        yield connections[ALIAS]
     finally:
-        connection.close()
+        connections[ALIAS].close()
+        del connections[ALIAS], connections.settings[ALIAS]
 
 
 def content(project: Project) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def defer_again(editor: Any, unit: Unit, app_label: str, deferred: Sequence[str]
     As Django's own objects, which later operations can rename and drop; as text if the unit, looked at
     against the schema behind it, does not tell them the same as it did then.
     """
-    with suppress(Exception):
+    with suppress(Exception), _without_constraints(editor.connection):
         collect(editor, unit, app_label)
     if deferred_texts(editor) != deferred:
         editor.deferred_sql = list(deferred)
@@ -164,17 +164,35 @@ def _reads_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
 @contextmanager
 def _renamed_tables(connection: Any, renamed: Mapping[str, str]) -> Iterator[None]:
     """Answer questions about a table that is not renamed yet with what its old name has."""
-    introspection = connection.introspection
 
-    class Renamed(type(introspection)):  # type: ignore[misc]
+    class Renamed(type(connection.introspection)):  # type: ignore[misc]
         def get_constraints(self, cursor: Any, table_name: str) -> Any:
             return super().get_constraints(cursor, renamed.get(table_name, table_name))
 
         def get_storage_engine(self, cursor: Any, table_name: str) -> Any:
             return super().get_storage_engine(cursor, renamed.get(table_name, table_name))
 
-    connection.introspection = Renamed(connection)
+    with _introspection(connection, Renamed):
+        yield
+
+
+@contextmanager
+def _without_constraints(connection: Any) -> Iterator[None]:
+    """Find no constraint on any table, not even on one that a later operation has renamed or dropped."""
+
+    class WithoutConstraints(type(connection.introspection)):  # type: ignore[misc]
+        def get_constraints(self, cursor: Any, table_name: str) -> Any:
+            return {}
+
+    with _introspection(connection, WithoutConstraints):
+        yield
+
+
+@contextmanager
+def _introspection(connection: Any, kind: Callable[[Any], Any]) -> Iterator[None]:
+    before = connection.introspection
+    connection.introspection = kind(connection)
     try:
         yield
     finally:
-        connection.introspection = introspection
+        connection.introspection = before

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.migrations import operations
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
@@ -51,6 +51,9 @@ ADDING = (
 """Operations for which Django leaves alone what is deferred; others may rename or drop what it speaks of."""
 
 
+Planned = tuple[LedgerOperation, Sequence[LedgerStatement]]
+
+
 class StepwiseMigration:
     """One migration of one run on one database."""
 
@@ -69,7 +72,10 @@ class StepwiseMigration:
         self.ledger = Ledger(self.connection)
         self.known = self.ledger.operations(run_id, migration.app_label, migration.name)
         self.editor = make_collecting_editor(self.connection)
-        self._unwritten: list[models.Model] = []
+        self._unwritten: list[LedgerOperation | LedgerStatement] = []
+        """Whose outcome goes into the next transaction; a crash before that leaves them in doubt."""
+        self._announced: LedgerStatement | None = None
+        """Written as started with the plan of its operation, and not sent yet."""
 
     def apply(self, state: ProjectState, record: Callable[[], None]) -> ProjectState:
         """Go on from what the ledger knows to the end; `record` is called in the last transaction.
@@ -89,7 +95,8 @@ class StepwiseMigration:
         if done.signature != unit.signature:
             raise Refused(
                 _(
-                    "Operation '%(operation)s' of migration %(migration)s was edited after it had been applied."
+                    "Operation '%(operation)s' of migration %(migration)s was edited after it had been "
+                    "applied."
                 )
                 % {"operation": unit.operation.describe(), "migration": self.migration},
                 _("Put it back as it was, then run `manage.py runbook resume`."),
@@ -113,9 +120,9 @@ class StepwiseMigration:
             except NotCollectable:
                 self._apply_as_one(unit)
                 return
-            self._send(planned, unit.operation.describe())
+            self._send(*planned, unit.operation.describe())
         else:
-            self._send(begun, unit.operation.describe())
+            self._send(begun, self.ledger.statements(begun), unit.operation.describe())
             self._defer_again(unit, begun)
 
     def _was_mended(self, unit: Unit, begun: LedgerOperation) -> bool:
@@ -133,7 +140,7 @@ class StepwiseMigration:
             )
         return True
 
-    def _plan(self, unit: Unit) -> LedgerOperation:
+    def _plan(self, unit: Unit) -> Planned:
         """Write down the statements of a unit. Raise NotCollectable if it runs as one instead."""
         if not self.database.has_autocommit_ddl:
             raise NotCollectable
@@ -147,10 +154,18 @@ class StepwiseMigration:
     def _stands_alone(self, sql: str) -> bool:
         return self.database.needs_autocommit(sql) or self.database.sets_session(sql)
 
-    def _write_plan(self, operation: LedgerOperation, statements: Sequence[str]) -> LedgerOperation:
+    def _write_plan(self, operation: LedgerOperation, statements: Sequence[str]) -> Planned:
+        """An operation that has nothing to send changes nothing: it can wait for the next transaction."""
+        rows = [LedgerStatement(sql=sql) for sql in statements]
+        if not rows:
+            return operation, rows
+        if self._is_sent_by_itself(rows[0]):
+            self._announced = rows[0]
+            self._announced.fingerprint = self._fingerprint_before(rows[0])
+            self._announced.status = StatementStatus.STARTED
         with self._transaction():
-            self.ledger.plan_operation(operation, statements)
-        return operation
+            self.ledger.plan_operation(operation, rows)
+        return operation, rows
 
     def _operation(self, number: int, signature: str, *, done: bool = False) -> LedgerOperation:
         return LedgerOperation(
@@ -163,28 +178,30 @@ class StepwiseMigration:
             done=done,
         )
 
-    def _send(self, operation: LedgerOperation, words: str) -> None:
+    def _send(self, operation: LedgerOperation, statements: Sequence[LedgerStatement], words: str) -> None:
         """Send what is planned and not done. The outcome of the last one is written with what comes next."""
-        for statement in self.ledger.statements(operation):
+        for statement in statements:
             if statement.status == StatementStatus.DONE or self._took_effect(statement):
                 continue
             with self._told(words, statement):
                 if self.database.sets_session(statement.sql):
                     self._execute(statement)
-                elif self.database.needs_autocommit(statement.sql):
+                elif self._is_sent_by_itself(statement):
                     self._send_by_itself(statement)
                 else:
                     self._send_in_transaction(statement)
         operation.done = True
         self._unwritten.append(operation)
 
+    def _is_sent_by_itself(self, statement: LedgerStatement) -> bool:
+        return self.database.needs_autocommit(statement.sql) and not self.database.sets_session(statement.sql)
+
     def _took_effect(self, statement: LedgerStatement) -> bool:
         """Decide about a statement that was sent and has no outcome, by the tables it touches."""
-        if statement.status != StatementStatus.STARTED:
+        if statement.status != StatementStatus.STARTED or statement is self._announced:
             return False
         self.database.wait_for_orphans(self.run_id)
-        self.database.drop_invalid_index(statement.sql)
-        return self._fingerprint(statement) != statement.fingerprint
+        return self._fingerprint_before(statement) != statement.fingerprint
 
     def _send_in_transaction(self, statement: LedgerStatement) -> None:
         with self._transaction():
@@ -192,11 +209,11 @@ class StepwiseMigration:
             self.ledger.advance(statement, status=StatementStatus.DONE)
 
     def _send_by_itself(self, statement: LedgerStatement) -> None:
-        self.database.drop_invalid_index(statement.sql)
-        with self._transaction():
-            self.ledger.advance(
-                statement, status=StatementStatus.STARTED, fingerprint=self._fingerprint(statement)
-            )
+        if statement is not self._announced:
+            fingerprint = self._fingerprint_before(statement)
+            with self._transaction():
+                self.ledger.advance(statement, status=StatementStatus.STARTED, fingerprint=fingerprint)
+        self._announced = None
         with_lock_retries(self.database, lambda: self._execute_by_itself(statement), self.blocked)
         statement.status = StatementStatus.DONE
         self._unwritten.append(statement)
@@ -212,7 +229,9 @@ class StepwiseMigration:
         with self.connection.cursor() as cursor:
             cursor.execute(f"{self.database.mark(self.run_id)} {statement.sql}")
 
-    def _fingerprint(self, statement: LedgerStatement) -> str:
+    def _fingerprint_before(self, statement: LedgerStatement) -> str:
+        """What a broken off attempt has left behind is not the statement's effect, and goes first."""
+        self.database.drop_invalid_index(statement.sql)
         return self.database.fingerprint(statement.sql)
 
     def _apply_as_one(self, unit: Unit) -> None:
@@ -245,13 +264,13 @@ class StepwiseMigration:
             self._send_deferred(AT_THE_END - 1 - unit.number)
 
     def _send_deferred(self, number: int) -> None:
-        operation = self.known.get(number)
-        if operation is None:
+        known, words = self.known.get(number), _("what was left for the end")
+        if known is None:
             statements = [str(statement) for statement in self.editor.deferred_sql]
             self.editor.deferred_sql = []
-            operation = self._write_plan(self._operation(number, ""), statements)
-        if not operation.done:
-            self._send(operation, _("what was left for the end"))
+            self._send(*self._write_plan(self._operation(number, ""), statements), words)
+        elif not known.done:
+            self._send(known, self.ledger.statements(known), words)
         self.editor.deferred_sql = []
 
     def _finish(self, record: Callable[[], None]) -> None:
@@ -264,8 +283,7 @@ class StepwiseMigration:
     def _transaction(self) -> Iterator[None]:
         """A transaction that also writes the outcomes that are not written yet."""
         with transaction.atomic(using=self.connection.alias):
-            for row in self._unwritten:
-                row.save(using=self.connection.alias)
+            self.ledger.write_outcomes(self._unwritten)
             yield
         self._unwritten = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from canonical import canonical
-from deaths import CONTROL, READ, Watch, watched
+from deaths import WITHOUT_EFFECT, Watch, watched
 from django.db import migrations, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
@@ -83,10 +83,13 @@ class Bench:
         """Go back to the moment before the migration."""
         self.connection.close()
         statements = RESETS[self.connection.vendor](self)
-        with foreign_keys_unchecked(self.connection), transaction.atomic(using=self.database.alias):
-            with self.connection.cursor() as cursor:
-                for sql, params in statements:
-                    cursor.execute(sql, params)
+        with (
+            foreign_keys_unchecked(self.connection),
+            transaction.atomic(using=self.database.alias),
+            self.connection.cursor() as cursor,
+        ):
+            for sql, params in statements:
+                cursor.execute(sql, params)
 
     def _make_own_tables(self) -> None:
         MigrationRecorder(self.connection).ensure_schema()
@@ -103,7 +106,7 @@ class Bench:
         statements: list[tuple[str, Any]] = []
 
         def record(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-            if not READ.match(sql) and not CONTROL.match(sql):
+            if not WITHOUT_EFFECT.match(sql):
                 statements.append((sql, params))
             return execute(sql, params, many, context)
 
@@ -135,7 +138,9 @@ RESETS = {
 }
 
 
-def make_migration(name: str, operations: Sequence[Operation], *, atomic: bool = True) -> migrations.Migration:
+def make_migration(
+    name: str, operations: Sequence[Operation], *, atomic: bool = True
+) -> migrations.Migration:
     attributes = {"operations": list(operations), "atomic": atomic}
     return type("Migration", (migrations.Migration,), attributes)(name, APP)
 

@@ -62,7 +62,7 @@ def mysql_schema(database: Database, tables: list[str]) -> list[str]:
 
 
 def normalised(table: str, definition: str) -> list[str]:
-    """Columns with their places, then keys and constraints, whose order says nothing, in that of their names."""
+    """Columns with their places, then keys and constraints, whose order says nothing, by name."""
     _create, *lines = [line.strip().removesuffix(",") for line in definition.splitlines()]
     columns = [f"{place} {line}" for place, line in enumerate(lines) if line.startswith("`")]
     return [f"{table}: {line}" for line in [*columns, *sorted(line for line in lines if line[0] != "`")]]

@@ -11,11 +11,11 @@ from unittest.mock import patch
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-READ = re.compile(
-    r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|DESCRIBE|SET SESSION TRANSACTION ISOLATION)\b", re.IGNORECASE
+WITHOUT_EFFECT = re.compile(
+    r"\s*(SELECT|SHOW|PRAGMA|EXPLAIN|DESCRIBE|BEGIN|SAVEPOINT|RELEASE|SET SESSION TRANSACTION ISOLATION)\b",
+    re.IGNORECASE,
 )
-"""Statements without an effect, and the one with which Django begins every session on MariaDB."""
-CONTROL = re.compile(r"\s*(BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT)\b", re.IGNORECASE)
+"""Reads, marks within a transaction, and what Django begins every session with on MariaDB."""
 MARK = re.compile(r"\s*/\* django-runbook .*? \*/\s*")
 NOW = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*(\+00:00)?")
 
@@ -27,9 +27,11 @@ class Killed(BaseException):
 class Watch:
     """What one process sends, and at which of its moments it dies.
 
-    A moment is before the first statement that is not a pure read, and after each one and each commit:
-    before a statement is after the one before it, since only reads lie between. To die is to lose the
-    session: an open transaction rolls back, and whatever is tried after that ends too.
+    Its moments are before the first statement with an effect, after each of them that the server keeps or
+    that is the migration's own, and after each commit. No other moment differs from all of these: before a
+    statement is after the one before it, since only reads lie between; and to die is to lose the session,
+    which takes back an open transaction, with the rows of the ledger in it. Whatever is tried after that
+    ends too.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, die_at: int | None = None) -> None:
@@ -45,15 +47,17 @@ class Watch:
 
     def execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         self._end_if_dead()
-        if READ.match(sql):
+        if WITHOUT_EFFECT.match(sql):
             return execute(sql, params, many, context)
         if not self.moments:
             self._moment(self.last)
         result = execute(sql, params, many, context)
-        if not CONTROL.match(sql) and "django_runbook_" not in sql:
+        on_the_ledger = "django_runbook_" in sql
+        if not on_the_ledger:
             undoable = self._open if self.connection.in_atomic_block else self.done
             undoable.append(text_of(sql, params, context))
-        self._moment(f"after {sql} {params or ''}")
+        if not on_the_ledger or not self.connection.in_atomic_block:
+            self._moment(f"after {sql} {params or ''}")
         return result
 
     @contextmanager
@@ -65,7 +69,7 @@ class Watch:
             commit()
             self.done += self._open
             self._open = []
-            self._moment(f"after the commit that is {self.last}")
+            self._moment(f"after a commit; before it, {self.last}")
 
         def watched_rollback() -> None:
             self._open = []
@@ -120,12 +124,18 @@ def forget(error: BaseException | None) -> None:
 def text_of(sql: str, params: Any, context: Any) -> str:
     """A statement as the server sees it, without the mark that says whose it is, and when."""
     if params is not None:
-        sql = f"{sql} {params}" if context["connection"].vendor == "sqlite" else as_sent(sql, params, context["cursor"])
+        sql = (
+            f"{sql} {params}"
+            if context["connection"].vendor == "sqlite"
+            else as_sent(sql, params, context["cursor"])
+        )
     text = MARK.sub("", sql).rstrip().removesuffix(";")
     return NOW.sub("now", text) if "django_migrations" in text else text
 
 
 def as_sent(sql: str, params: Any, cursor: Any) -> str:
     """A statement with its parameters written out; bytes as MariaDB takes them too, in hexadecimal."""
-    values = [f"x'{value.hex()}'" if isinstance(value, bytes) else cursor.mogrify("%s", [value]) for value in params]
+    values = [
+        f"x'{value.hex()}'" if isinstance(value, bytes) else cursor.mogrify("%s", [value]) for value in params
+    ]
     return sql % tuple(values)

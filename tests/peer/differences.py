@@ -9,7 +9,7 @@ import re
 
 COUNTING = (
     "It counts every query of an operation that has nothing to send to the server, or one statement. The "
-    "ledger asks whether the operation is known, and writes it down: on the same connection, so it is counted."
+    "ledger asks whether the operation is known, and writes it down: on the same connection, so it counts."
 )
 COUNTED = re.compile(r"AssertionError: \d+ != \d( : \d+ queries executed, \d expected)?")
 """What a test says that counts more than it expects; with any other words it is another difference."""

@@ -120,12 +120,13 @@ def activated(venv: Path) -> dict[str, str]:
     return {**env, "VIRTUAL_ENV": str(venv), "PATH": path}
 
 
-def development_requirements(*, mysqlclient: bool) -> list[str]:
-    """Return what developing needs; without mysqlclient where that cannot be built."""
+def development_requirements(*, mysqlclient: bool, benchmarks: bool = False) -> list[str]:
+    """Return what developing needs, and benchmarks; without mysqlclient where that cannot be built."""
     if mysqlclient:
-        return [".[dev]"]
+        return [".[dev,bench]" if benchmarks else ".[dev]"]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return [".[postgresql]", *(it for it in extras["dev"] if not it.startswith("django-runbook"))]
+    dev = [it for it in extras["dev"] if not it.startswith("django-runbook")]
+    return [".[postgresql,bench]" if benchmarks else ".[postgresql]", *dev]
 
 
 def find_python(version: str) -> str | None:

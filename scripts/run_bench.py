@@ -24,10 +24,11 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 def main(arguments: list[str]) -> int:
-    venv = ROOT / ".venv-test"
+    venv = ROOT / ".venv-bench"
     if not is_inside(venv):
         missing = provide("mariadb", "postgresql", "mysqlclient")
-        enter(make_venv(venv, *development_requirements(mysqlclient="mysqlclient" not in missing)))
+        built = "mysqlclient" not in missing
+        enter(make_venv(venv, *development_requirements(mysqlclient=built, benchmarks=True)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse(arguments)
     say(options.benchmark.__doc__)

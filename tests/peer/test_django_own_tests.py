@@ -14,7 +14,7 @@ from django_suite import NotFetched, fetch, run
 from private_server import PrivateServer
 
 LABELS = ("migrations", "migrate_signals", "migration_test_data_persistence")
-FEWEST_TESTS = 900
+FEWEST_TESTS = 750
 FEWEST_APPLIED = {"migrations": 100, "operations": 300}
 ENGINES = {"mariadb": "mysql", "postgresql": "postgresql"}
 

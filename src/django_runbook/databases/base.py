@@ -29,8 +29,9 @@ WAIT_STEP = 0.5
 ORPHAN_SECONDS = 600
 """How long a resume waits for the statement of a dead client."""
 _QUOTED_TABLE = re.compile(
-    r"\b(?:TABLE|EXISTS|ON|TO|REFERENCES|INDEX|CONCURRENTLY)\s+[`\"]((?:[^`\"]|``|\"\")+)[`\"]", re.IGNORECASE
+    r"\b(?:TABLE|EXISTS|ON|TO|INDEX|CONCURRENTLY)\s+[`\"]((?:[^`\"]|``|\"\")+)[`\"]", re.IGNORECASE
 )
+"""What a statement changes; not the table that a foreign key REFERENCES, which stays as it is."""
 _MORE_THAN_TABLES = re.compile(
     r"\b(?:TRIGGER|PROCEDURE|FUNCTION|VIEW|EVENT|SEQUENCE|TYPE|EXTENSION)\b"
     r"|\b(?:TABLE|INDEX|ON|REFERENCES)\s+"
@@ -43,12 +44,13 @@ _MORE_THAN_TABLES = re.compile(
 _COMMENTS = r"\s*(?:(?:/\*.*?\*/|(?:--|#)[^\n]*(?:\n|$))\s*)*"
 
 
-def begins_with(words: str) -> re.Pattern[str]:
-    """Match statements whose first word, behind any comments, is one of `words`, a regular expression."""
-    return re.compile(rf"{_COMMENTS}(?:{words})\b", re.IGNORECASE | re.DOTALL)
+def begins_with(words: str, *, rest: str = "") -> re.Pattern[str]:
+    """Match statements that begin, behind any comments, with `words` and `rest`: regular expressions."""
+    return re.compile(rf"{_COMMENTS}(?:{words})\b{rest}", re.IGNORECASE | re.DOTALL)
 
 
-SESSION_SETTING = begins_with("SET")
+SESSION_SETTING = begins_with("SET", rest=r"[^;]*;?\s*\Z")
+"""Alone: a text with more statements behind it must not be sent twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,7 +185,7 @@ def _line(text: str, style: str = "") -> Text:
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, expand=False)
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     return table
 
 

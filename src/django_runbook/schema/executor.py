@@ -8,6 +8,7 @@ from typing import Any
 import django
 from django.apps import apps as real_apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db import DatabaseError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ModelState, ProjectState
@@ -16,7 +17,9 @@ from django.utils.translation import gettext as _
 from django_runbook.conf import lock_timeout
 from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
+from django_runbook.schema.collect import units
 from django_runbook.schema.crashes import applies_itself
+from django_runbook.schema.failures import rolled_back
 from django_runbook.schema.history import Key
 from django_runbook.schema.locks import with_lock_retries
 from django_runbook.schema.states import applied_migrations, state_at
@@ -52,28 +55,47 @@ class CrashSafeExecutor(MigrationExecutor):
 
     def _apply_whole(self, state: ProjectState, migration: Migration) -> ProjectState:
         """In one transaction, which is tried again from its beginning if it cannot get its locks."""
-        untouched = [state]
+        untouched, place = [state], _Place()
 
         def attempt() -> ProjectState:
-            before = (
-                untouched.pop() if untouched else state_at(self.loader, applied_migrations(self.connection))
-            )
-            return self._apply_in_transaction(before, migration)
+            before = untouched.pop() if untouched else self._state_now()
+            return self._apply_in_transaction(before, migration, place)
 
-        return with_lock_retries(self.database, attempt, self.blocked)
+        try:
+            return with_lock_retries(self.database, attempt, self.blocked)
+        except RunbookError:
+            raise
+        except Exception as error:
+            if not self.connection.is_usable():
+                raise
+            raise rolled_back(migration, place.operation, place.statement, error) from error
 
     def _state_now(self) -> ProjectState:
         return state_at(self.loader, applied_migrations(self.connection))
 
-    def _apply_in_transaction(self, state: ProjectState, migration: Migration) -> ProjectState:
+    def _apply_in_transaction(self, state: ProjectState, migration: Migration, place: _Place) -> ProjectState:
         """With its record, which Django writes after the commit where SQL was deferred."""
-        with self.connection.schema_editor(atomic=True) as editor:
-            state = migration.apply(state, editor)
+        editor: Any
+        with (
+            self.connection.execute_wrapper(place.note),
+            self.connection.schema_editor(atomic=True) as editor,
+        ):
+            if applies_itself(migration):
+                state = migration.apply(state, editor)
+            else:
+                self._apply_units(state, migration, editor, place)
+            place.operation = _("what was left for the end")
             deferred, editor.deferred_sql = editor.deferred_sql, []
             for statement in deferred:
                 editor.execute(statement, None)
             self._record(migration)
         return state
+
+    def _apply_units(self, state: ProjectState, migration: Migration, editor: Any, place: _Place) -> None:
+        """As Migration.apply does within a transaction; `state` is moved along."""
+        for unit in units(migration, state):
+            place.operation = unit.operation.describe()
+            unit.operation.database_forwards(migration.app_label, editor, unit.before, unit.after)
 
     def _record(self, migration: Migration) -> None:
         """By Django's own method, which takes the migration's names since Django 6.0."""
@@ -83,6 +105,20 @@ class CrashSafeExecutor(MigrationExecutor):
     def _report(self, action: str, migration: Migration) -> None:
         if self.progress_callback:
             self.progress_callback(action, migration, False)
+
+
+class _Place:
+    """How far a migration has come, for what is said if it fails."""
+
+    operation = ""
+    statement = ""
+
+    def note(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        try:
+            return execute(sql, params, many, context)
+        except DatabaseError:
+            self.statement = str(sql)
+            raise
 
 
 def apply(
@@ -119,7 +155,7 @@ def apply(
     except RunbookError:
         raise
     except Exception as error:
-        raise _failed(database, current, error) from error
+        raise _failed(current, error) from error
     _with_real_models(state)
     _emit(emit_post_migrate_signal, database, state, plan)
 
@@ -143,14 +179,10 @@ def _with_real_models(state: ProjectState) -> None:
     rendered.render_multiple([ModelState.from_model(real_apps.get_model(*key)) for key in keys])
 
 
-def _failed(database: Database, current: list[Migration], error: Exception) -> RunbookError:
+def _failed(current: list[Migration], error: Exception) -> RunbookError:
     if not current:
         return RunbookError(_("Migrating could not begin: %(error)s") % {"error": error})
     words = {"migration": current[0], "kind": type(error).__name__, "error": error}
-    if database.rolls_back_ddl and current[0].atomic:
-        return RunbookError(
-            _("Migration %(migration)s failed, and was rolled back whole: %(kind)s: %(error)s") % words
-        )
     return RunbookError(
         _("Migration %(migration)s was cut off: %(kind)s: %(error)s") % words,
         _("Run `manage.py runbook resume`: it looks at what the last statement did, and goes on after it."),

@@ -129,7 +129,7 @@ class StepwiseMigration:
         """Does the operation read otherwise than when it was planned? Allowed if nothing of it was done."""
         if begun.signature == unit.signature:
             return False
-        if any(it.status != StatementStatus.PLANNED for it in self.ledger.statements(begun)):
+        if any(self._was_done(statement) for statement in self.ledger.statements(begun)):
             raise Refused(
                 _(
                     "Operation '%(operation)s' of migration %(migration)s was edited after a part of it "
@@ -181,7 +181,7 @@ class StepwiseMigration:
     def _send(self, operation: LedgerOperation, statements: Sequence[LedgerStatement], words: str) -> None:
         """Send what is planned and not done. The outcome of the last one is written with what comes next."""
         for statement in statements:
-            if statement.status == StatementStatus.DONE or self._took_effect(statement):
+            if self._was_done(statement):
                 continue
             with self._told(words, statement):
                 if self.database.sets_session(statement.sql):
@@ -195,6 +195,9 @@ class StepwiseMigration:
 
     def _is_sent_by_itself(self, statement: LedgerStatement) -> bool:
         return self.database.needs_autocommit(statement.sql) and not self.database.sets_session(statement.sql)
+
+    def _was_done(self, statement: LedgerStatement) -> bool:
+        return statement.status == StatementStatus.DONE or self._took_effect(statement)
 
     def _took_effect(self, statement: LedgerStatement) -> bool:
         """Decide about a statement that was sent and has no outcome, by the tables it touches."""

@@ -147,16 +147,18 @@ class Migrate(Step):
             return False
 
     def _tightens_too_early(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
-        applied = set(place.applied)
+        if not (place.filled or any(step.columns_filled | step.columns_read for step in place.later)):
+            return
+        state = place.history.state(place.applied).clone()
         previous: Key | None = None
         for key in keys:
-            before = place.history.state(applied)
-            for item in tightenings(place.history.migration(key), before):
+            migration = place.history.migration(key)
+            for item in tightenings(migration, state):
                 problem = _too_early(place, key, previous, item)
                 if problem:
                     yield problem
                     return
-            applied.add(key)
+            migration.mutate_state(state, preserve=False)
             previous = key
 
 

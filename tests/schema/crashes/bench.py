@@ -76,12 +76,15 @@ class Bench:
         return MigrationExecutor(self.connection)
 
     @property
+    def is_one_transaction(self) -> bool:
+        return self.database.rolls_back_ddl and self.case.atomic
+
+    @property
     def outcome(self) -> list[str]:
         return canonical(self.database)
 
     def reset(self) -> None:
         """Go back to the moment before the migration."""
-        self.connection.close()
         statements = RESETS[self.connection.vendor](self)
         with (
             foreign_keys_unchecked(self.connection),
@@ -127,6 +130,7 @@ class Bench:
         return [*schema, *self._base, *self._setup]
 
     def _reset_sqlite(self) -> list[tuple[str, Any]]:
+        self.connection.close()
         Path(self.database.name).unlink()
         return [*self._base, *self._setup]
 

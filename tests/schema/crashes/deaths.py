@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -97,11 +97,7 @@ class Watch:
 
 @contextmanager
 def watched(connection: BaseDatabaseWrapper, die_at: int | None = None) -> Iterator[Watch]:
-    """Watch the block, which is a process of its own: it begins, and ends, without a connection.
-
-    When it dies, so does the block, and what follows goes on.
-    """
-    connection.close()
+    """Watch the block, which is a process of its own: when it dies, block and session end."""
     watch = Watch(connection, die_at)
     try:
         with connection.execute_wrapper(watch.execute), watch.commits():
@@ -110,8 +106,9 @@ def watched(connection: BaseDatabaseWrapper, die_at: int | None = None) -> Itera
         if not watch.dead:
             raise
         forget(error)
+        with suppress(Exception):  # Django may have opened another one in vain, and a driver may mind closing
+            connection.connection.close()
         connection.connection, connection.closed_in_transaction = None, False
-    connection.close()
 
 
 def forget(error: BaseException | None) -> None:
@@ -124,18 +121,23 @@ def forget(error: BaseException | None) -> None:
 def text_of(sql: str, params: Any, context: Any) -> str:
     """A statement as the server sees it, without the mark that says whose it is, and when."""
     if params is not None:
-        sql = (
-            f"{sql} {params}"
-            if context["connection"].vendor == "sqlite"
-            else as_sent(sql, params, context["cursor"])
-        )
+        sql = AS_SENT[context["connection"].vendor](sql, params, context)
     text = MARK.sub("", sql).rstrip().removesuffix(";")
     return NOW.sub("now", text) if "django_migrations" in text else text
 
 
-def as_sent(sql: str, params: Any, cursor: Any) -> str:
-    """A statement with its parameters written out; bytes as MariaDB takes them too, in hexadecimal."""
-    values = [
-        f"x'{value.hex()}'" if isinstance(value, bytes) else cursor.mogrify("%s", [value]) for value in params
-    ]
-    return sql % tuple(values)
+def mysql_text(sql: str, params: Any, context: Any) -> str:
+    """With bytes as they are in the ledger, in hexadecimal."""
+    mogrify = context["cursor"].mogrify
+    return sql % tuple(f"x'{it.hex()}'" if isinstance(it, bytes) else mogrify("%s", [it]) for it in params)
+
+
+def postgresql_text(sql: str, params: Any, context: Any) -> str:
+    return str(context["connection"].ops.compose_sql(sql, params))
+
+
+def sqlite_text(sql: str, params: Any, context: Any) -> str:
+    return f"{sql} {params}"
+
+
+AS_SENT = {"mysql": mysql_text, "postgresql": postgresql_text, "sqlite": sqlite_text}

@@ -915,6 +915,7 @@ NOT_ATOMIC = [
         tagged,
         TAGGED,
         atomic=False,
+        only=("postgresql", "sqlite"),
     ),
     alone(
         "RunPython in a migration that is not atomic, which may run again",
@@ -962,14 +963,17 @@ POSTGRESQL = [
         "concurrent indexes and data in one RunSQL",
         lambda: [
             migrations.RunSQL(
-                "SET lock_timeout = '10s';"
-                "UPDATE library_author SET age = age + 1;"
-                "CREATE UNIQUE INDEX CONCURRENTLY by_name ON library_author (name);"
-                "INSERT INTO library_author (name, age) VALUES ('concurrently', 1);"
-                "DO $$ BEGIN UPDATE library_author SET age = age + 10; END $$;"
-                "ALTER TABLE library_author ADD CONSTRAINT one UNIQUE USING INDEX by_name;"
-                "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_age ON library_author (age);"
-                "DROP INDEX CONCURRENTLY IF EXISTS by_age"
+                [
+                    "SET lock_timeout = '10s'",
+                    "UPDATE library_author SET age = age + 1",
+                    "CREATE UNIQUE INDEX CONCURRENTLY by_name ON library_author (name)",
+                    "INSERT INTO library_author (id, name, age) VALUES (9, 'concurrently', 1)",
+                    "DO $$ BEGIN UPDATE library_author SET age = age + 10; END $$",
+                    "ALTER TABLE library_author ADD CONSTRAINT one UNIQUE USING INDEX by_name",
+                    "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_age ON library_author (age)",
+                    "DROP INDEX CONCURRENTLY IF EXISTS by_age",
+                    "SET lock_timeout = 0; UPDATE library_author SET age = age + 100",
+                ]
             )
         ],
         atomic=False,

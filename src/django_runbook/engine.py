@@ -23,6 +23,7 @@ from django_runbook.journal import (
     Event,
     Journal,
     RunState,
+    RunStatus,
     StepStatus,
     find_runs,
     is_held,
@@ -30,6 +31,8 @@ from django_runbook.journal import (
 from django_runbook.ledger import Ledger
 from django_runbook.plan import Plan, PlannedStep
 from django_runbook.programs import redact
+from django_runbook.schema.definitions import save_definitions
+from django_runbook.schema.states import applied_migrations
 from django_runbook.steps import Context
 
 PROGRESS_EVERY = 1.0
@@ -103,8 +106,14 @@ def prepare_resume(
     `assume_done` and `run_again` are the operator's word on a step that was killed and cannot be looked at.
     """
     state = journal.state
+    if state.status is RunStatus.UNDOING:
+        raise Refused(
+            _("Run %(run)s is being undone: an undo began and was cut off.") % {"run": state.run_id},
+            _("Go on with `manage.py runbook undo`, or restore the run's backup."),
+        )
     Ledger(database.connection).compare(state.run_id, journal.entries)
     _refuse_edited(plan, state)
+    _refuse_unapplied(plan, state, database)
     doubtful = next((it for it in plan.steps if _in_doubt(state, it.key)), None)
     if doubtful and not (assume_done or run_again):
         doubtful.step.look_again(_context(doubtful, journal, database, Interrupts()))
@@ -187,6 +196,8 @@ def _measure(plan: Plan, journal: Journal, database: Database, interrupts: Inter
     for planned in plan.steps:
         context = _context(planned, journal, database, interrupts)
         measured |= planned.step.baseline(replace(context, place=start))
+    if any(planned.step.changes_schema for planned in plan.steps):
+        save_definitions(journal.folder, database)
     return measured
 
 
@@ -207,13 +218,34 @@ def _refuse_edited(plan: Plan, state: RunState) -> None:
             )
 
 
+def _refuse_unapplied(plan: Plan, state: RunState, database: Database) -> None:
+    """The steps that have succeeded are not done again, so what they applied must still be there."""
+    done = {key for key, step in state.steps.items() if step.done}
+    coming = next((it for it in plan.steps if it.key not in done), None)
+    expected = coming.place.here if coming else frozenset()
+    gone = sorted(expected - applied_migrations(database.connection))
+    if gone:
+        raise Refused(
+            _("Run %(run)s has applied %(migrations)s, and the database says that it is not applied.")
+            % {"run": state.run_id, "migrations": ", ".join(f"{app}.{name}" for app, name in gone)},
+            _("Apply it again with `manage.py migrate`, or close the run with `manage.py runbook undo`."),
+        )
+
+
 def _in_doubt(state: RunState, key: str) -> bool:
     return key in state.steps and state.steps[key].status is StepStatus.IN_DOUBT
 
 
-def _declared(plan: Plan) -> list[dict[str, str]]:
+def _declared(plan: Plan) -> list[dict[str, Any]]:
     return [
-        {"key": it.key, "title": it.title, "reason": it.reason, "fingerprint": it.fingerprint}
+        {
+            "key": it.key,
+            "title": it.title,
+            "reason": it.reason,
+            "fingerprint": it.fingerprint,
+            "lasting": it.step.lasting,
+            "outside": it.step.acts_outside,
+        }
         for it in plan.steps
     ]
 

@@ -22,8 +22,10 @@ class Interrupts:
     Within `immediate()` already the first one cuts, by raising KeyboardInterrupt.
     """
 
-    def __init__(self, notify: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, notify: Callable[[str], None] = lambda text: None, *, go_on: str = "resume") -> None:
         self.notify = notify
+        self.go_on = go_on
+        """The command that goes on after a stop."""
         self.requested = False
         self._immediate = False
         self._before: dict[int, Any] = {}
@@ -52,7 +54,7 @@ class Interrupts:
         if self.requested:
             raise Interrupted(
                 _("Stopped, as you asked; nothing is lost."),
-                _("Go on with `manage.py runbook resume`."),
+                _("Go on with `manage.py runbook %(command)s`.") % {"command": self.go_on},
             )
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ comparing it with the run journal, which does not, tells that the database was r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -88,6 +88,8 @@ class LedgerOperation(models.Model):
     """SHA-256 of what it says, so that an edit is seen."""
     deferred = models.TextField(default="[]")
     """JSON: the statements that are left for the end of the migration after this operation."""
+    loses = models.TextField(default="")
+    """What of the data is gone once it is applied, in words; empty if nothing is."""
     done = models.BooleanField(default=False)
 
     class Meta:
@@ -107,6 +109,8 @@ class LedgerStatement(models.Model):
     sql = models.TextField()
     fingerprint = models.CharField(max_length=64, default="")
     """Of the touched tables, just before it was sent."""
+    before = models.TextField(default="{}")
+    """JSON: definitions of the touched tables at that moment, by name; {} where it is not only tables."""
     status = models.CharField(max_length=10, choices=StatementStatus.choices, default=StatementStatus.PLANNED)
 
     class Meta:
@@ -225,6 +229,8 @@ class Ledger:
 
     def operations(self, run_id: str, app_label: str, migration: str) -> dict[int, LedgerOperation]:
         """What is known of a migration's operations in this run, by their number."""
+        if not self.exists:
+            return {}
         rows = self._of(LedgerOperation).filter(run_id=run_id, app_label=app_label, migration=migration)
         return {row.number: row for row in rows}
 
@@ -258,11 +264,19 @@ class Ledger:
         if operations:
             self._of(LedgerOperation).filter(pk__in=operations).update(done=True)
 
-    def forget_operation(self, operation: LedgerOperation) -> None:
-        """Take back a plan of which nothing was done."""
+    def forget_operations(self, operations: Iterable[LedgerOperation]) -> None:
+        """Take back plans of which nothing was done, or is left."""
+        keys = [operation.pk for operation in operations]
         with transaction.atomic(using=self.connection.alias):
-            self._of(LedgerStatement).filter(operation_id=operation.pk).delete()
-            self._of(LedgerOperation).filter(pk=operation.pk).delete()
+            self._of(LedgerStatement).filter(operation_id__in=keys).delete()
+            self._of(LedgerOperation).filter(pk__in=keys).delete()
+
+    def begun_migrations(self, run_id: str) -> list[tuple[str, str]]:
+        """Migrations of whose operations the run has written something, those begun last first."""
+        if not self.exists:
+            return []
+        rows = self._of(LedgerOperation).filter(run_id=run_id).order_by("-id")
+        return list(dict.fromkeys(rows.values_list("app_label", "migration")))
 
     @property
     def _runs(self) -> models.QuerySet[LedgerRun]:

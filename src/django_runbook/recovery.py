@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from django.utils.translation import gettext as _
 
 from django_runbook.backups import Manifest, restore_backup
 from django_runbook.databases import Database
-from django_runbook.exceptions import Refused
-from django_runbook.journal import RUN_WORDS, Event, Journal, RunState
+from django_runbook.exceptions import Refused, RunbookError
+from django_runbook.journal import RUN_WORDS, Event, Journal, RunState, RunStatus
 from django_runbook.ledger import Ledger
+from django_runbook.runs import load_runs
+from django_runbook.schema.definitions import changed_tables, load_definitions
 from django_runbook.schema.drift import compare_schema
 from django_runbook.schema.history import History
-from django_runbook.schema.states import applied_migrations
+from django_runbook.schema.undo import UndoPlan, make_undo_plan, take_back
 from django_runbook.ways_back import Way, ways_back
 
 
-def undo(journal: Journal, database: Database) -> None:
-    """Close a run of which nothing is left in the database.
+def plan_undo(journal: Journal, database: Database) -> UndoPlan:
+    """Look whether all that the run did to the database can be taken back without a loss.
 
-    Judged by the database: its record of migrations, its schema, and the ledger. Raise Refused, with the
-    restore command, if something is left.
+    Judged by the database: its record of migrations, its schema, its rows, and the ledger. Changes nothing.
+    Raise Refused, with what stands against it and the restore command.
     """
     state = journal.state
-    left = _left_in_database(state, database)
-    if state.is_closed:
+    if state.status in (RunStatus.UNDONE, RunStatus.RESTORED):
         raise Refused(
             _("Run %(run)s is closed already: %(status)s.")
             % {"run": state.run_id, "status": RUN_WORDS[state.status]}
         )
-    if left:
-        restore = next(way for way in ways_back(state) if way.way is Way.RESTORE)
-        raise Refused(
-            _("Run %(run)s has changed the database: %(left)s.") % {"run": state.run_id, "left": left},
-            _("Go on with `manage.py runbook resume`, or restore with `%(command)s`, which %(loses)s.")
-            % {"command": restore.command, "loses": restore.loses}
-            if restore.open
-            else _("Go on with `manage.py runbook resume`."),
-        )
-    journal.record(Event.UNDONE)
+    _refuse_later_runs(state, database)
+    plan = make_undo_plan(database, state.run_id, state.applied)
+    against = [*_lasting(state, database), *plan.irreversible]
+    if plan.lost:
+        against.append(_("this would be lost: %(what)s") % {"what": "; ".join(plan.lost)})
+    if against:
+        raise _refused(state, "\n".join(f"- {reason}" for reason in against))
+    if not plan.reversals and state.status is not RunStatus.UNDOING:
+        _refuse_differences(journal, database)
+    return plan
+
+
+def undo(
+    journal: Journal,
+    database: Database,
+    plan: UndoPlan,
+    *,
+    safe_point: Callable[[], None] = lambda: None,
+    progress: Callable[..., None] = lambda **facts: None,
+) -> None:
+    """Take back what `plan_undo` has found, and close the run.
+
+    `safe_point` is called before each migration, never inside one.
+
+    An undo that is cut off is gone on with by the next one. Raise RunbookError when a migration cannot be
+    taken back, or when the schema is not what it was before the run.
+    """
+    state = journal.state
+    if plan.reversals:
+        journal.record(Event.UNDOING, migrations=plan.names)
+    if plan.reversals or state.status is RunStatus.UNDOING:
+        before = load_definitions(journal.folder)
+        take_back(database, state.run_id, state.applied, before, safe_point=safe_point, progress=progress)
+        _refuse_differences(journal, database)
+    entry = journal.record(Event.UNDONE, migrations=plan.names)
+    ledger = Ledger(database.connection)
+    if ledger.exists:
+        ledger.note(state.run_id, state.covers, entry)
 
 
 def restore(manifest: Path, database: Database, journal: Journal | None) -> Manifest:
@@ -52,15 +82,66 @@ def restore(manifest: Path, database: Database, journal: Journal | None) -> Mani
     return restored
 
 
-def _left_in_database(state: RunState, database: Database) -> str:
-    connection = database.connection
-    applied = applied_migrations(connection)
-    new = sorted(f"{app}.{name}" for app, name in applied - state.applied)
-    if new:
-        return _("it applied %(migrations)s") % {"migrations": ", ".join(new)}
+def _refuse_later_runs(state: RunState, database: Database) -> None:
+    gone = (RunStatus.UNDONE, RunStatus.RESTORED)
+    runs = [run.state for run in load_runs(database)]
+    later = [run for run in runs if run.opened > state.opened and run.status not in gone]
+    if later:
+        raise Refused(
+            _("Run %(later)s came after run %(run)s.") % {"later": later[-1].run_id, "run": state.run_id},
+            _("Undo that one first: `manage.py runbook undo %(later)s`.") % {"later": later[-1].run_id},
+        )
+
+
+def _lasting(state: RunState, database: Database) -> Iterator[str]:
+    """What steps did to the data that nothing but a restore takes back."""
+    ledger = Ledger(database.connection)
     for step in state.steps.values():
-        row = Ledger(connection).backfill(state.run_id, step.key)
+        row = ledger.backfill(state.run_id, step.key)
         if row and row.prepared:
-            return _("'%(step)s' moved %(rows)d rows") % {"step": step.title, "rows": row.rows}
-    differences = compare_schema(connection, History.load(connection).state(applied))
-    return "; ".join(map(str, differences))
+            yield _("'%(step)s' moved %(rows)d rows") % {"step": step.title, "rows": row.rows}
+        elif step.lasting and step.attempts:
+            yield _("'%(step)s' has changed the database, and is not declared reversible") % {
+                "step": step.title
+            }
+
+
+def _refuse_differences(journal: Journal, database: Database) -> None:
+    """Raise if the schema is not what it was before the run: Refused if this process has changed nothing."""
+    state = journal.state
+    before = load_definitions(journal.folder)
+    found = (
+        [_("table %(table)s") % {"table": name} for name in changed_tables(database, before)]
+        if before
+        else []
+    )
+    applied = History.load(database.connection)
+    found += [str(it) for it in compare_schema(database.connection, applied.state(state.applied))]
+    if not found:
+        return
+    words = _("The schema is not what it was before run %(run)s: %(differences)s.") % {
+        "run": state.run_id,
+        "differences": "; ".join(found),
+    }
+    kind = RunbookError if state.status is RunStatus.UNDOING else Refused
+    raise kind(words, _ways_on(state))
+
+
+def _refused(state: RunState, reasons: str) -> Refused:
+    return Refused(
+        _("Run %(run)s cannot be undone without a loss:\n%(reasons)s")
+        % {"run": state.run_id, "reasons": reasons},
+        _ways_on(state),
+    )
+
+
+def _ways_on(state: RunState) -> str:
+    restore = next(way for way in ways_back(state) if way.way is Way.RESTORE)
+    resume = next(way for way in ways_back(state) if way.way is Way.RESUME)
+    sentences = [_("Go on with `manage.py runbook resume`.")] if resume.open else []
+    if restore.open:
+        sentences.append(
+            _("Restore with `%(command)s`, which %(loses)s.")
+            % {"command": restore.command, "loses": restore.loses}
+        )
+    return " ".join(sentences)

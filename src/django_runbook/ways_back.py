@@ -35,7 +35,7 @@ def ways_back(state: RunState) -> list[WayBack]:
 
 
 def _resume(state: RunState) -> WayBack:
-    can = not state.is_closed and state.status is not RunStatus.RESTORING
+    can = not state.is_closed and state.status not in (RunStatus.RESTORING, RunStatus.UNDOING)
     loses = (
         _("loses nothing; goes on with the first step that has not succeeded")
         if can
@@ -43,6 +43,8 @@ def _resume(state: RunState) -> WayBack:
     )
     if state.status is RunStatus.RESTORING:
         loses = _("a restore was cut off: repeat the restore")
+    if state.status is RunStatus.UNDOING:
+        loses = _("an undo was cut off: go on with the undo")
     return WayBack(way=Way.RESUME, command=f"manage.py runbook resume {state.run_id}", open=can, loses=loses)
 
 
@@ -51,10 +53,10 @@ def _undo(state: RunState) -> WayBack:
     return WayBack(
         way=Way.UNDO,
         command=f"manage.py runbook undo {state.run_id}",
-        open=not state.is_closed,
+        open=state.status not in (RunStatus.UNDONE, RunStatus.RESTORED),
         loses=_("nothing was changed: closes the run")
         if untouched
-        else _("loses nothing; closes the run if the database is as it was before it, otherwise refuses"),
+        else _("loses nothing: takes the migrations back, or refuses and says what would be lost"),
     )
 
 

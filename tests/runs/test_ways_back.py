@@ -54,7 +54,7 @@ def finish_anew(project: Project) -> None:
     assert all_moved(project)
 
 
-def test_after_migrations_undo_is_refused_and_restore_brings_back_the_state_before(
+def test_after_a_backfill_undo_is_refused_and_restore_brings_back_the_state_before(
     at_0032: Project,
 ) -> None:
     before = content(at_0032)
@@ -63,7 +63,8 @@ def test_after_migrations_undo_is_refused_and_restore_brings_back_the_state_befo
     with nothing_touched(at_0032):
         words = runbook(at_0032, "undo", exit=2).stderr
         refused = runbook(at_0032, "restore", exit=2).stderr
-    assert "it applied core.0033_sous_direction, core.0034_agent_sous_direction" in words
+    assert "- 'Backfill(MoveServicesToSousDirections)' moved 100 rows" in words
+    assert "- this would be lost: the rows of table core_sousdirection; the values of" in words
     assert f"`manage.py runbook restore {state(at_0032).backup}`" in words
     assert "Say --noinput if you mean it." in refused
     runbook(at_0032, "restore", "--noinput")

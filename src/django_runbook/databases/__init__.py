@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.db import connections
 from django.utils.translation import gettext as _
 
-from django_runbook.databases.base import Database, Orphan, Server
+from django_runbook.databases.base import ELSEWHERE, Database, Orphan, Server
 from django_runbook.databases.mysql import MySQLDatabase
 from django_runbook.databases.postgresql import PostgreSQLDatabase
 from django_runbook.databases.sqlite import SQLiteDatabase
 from django_runbook.exceptions import Refused
 
 __all__ = [
+    "ELSEWHERE",
     "Database",
     "MySQLDatabase",
     "Orphan",

@@ -5,12 +5,11 @@ Above this package no code asks for a vendor by name; it asks for a capability d
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,8 @@ from django_runbook.exceptions import LockHeld, Refused, SessionLost
 
 MARK = "django-runbook "
 """Begins the comment in every statement that is in doubt when its client dies."""
+OWN_TABLES = "django_runbook_"
+"""Begins the name of every table of the ledger."""
 WAIT_STEP = 0.5
 """Seconds between two looks at what is waited for."""
 ORPHAN_SECONDS = 600
@@ -32,6 +33,8 @@ _QUOTED_TABLE = re.compile(
     r"\b(?:TABLE|EXISTS|ON|TO|INDEX|CONCURRENTLY)\s+[`\"]((?:[^`\"]|``|\"\")+)[`\"]", re.IGNORECASE
 )
 """What a statement changes; not the table that a foreign key REFERENCES, which stays as it is."""
+ELSEWHERE = ""
+"""Stands, among names of tables, for triggers, routines and the like."""
 _MORE_THAN_TABLES = re.compile(
     r"\b(?:TRIGGER|PROCEDURE|FUNCTION|VIEW|EVENT|SEQUENCE|TYPE|EXTENSION)\b"
     r"|\b(?:TABLE|INDEX|ON|REFERENCES)\s+"
@@ -245,18 +248,49 @@ class Database(ABC):
         """Is this statement's effect on the session only, so that a new session has to have it again?"""
         return bool(SESSION_SETTING.match(sql))
 
-    def fingerprint(self, sql: str) -> str:
-        """SHA-256 of what a DDL statement speaks of; of the whole schema if that cannot be read from it.
+    def definitions(self, sql: str) -> dict[str, str]:
+        """What a DDL statement speaks of, as text by name; all there is if that cannot be read from it.
 
-        Changes if, and only if, the statement took effect; one that had none to take may run again.
+        In that case what is no table stands under ELSEWHERE. Changes if, and only if, the statement took
+        effect; one that had none to take may run again.
         """
         names = [found.replace("``", "`").replace('""', '"') for found in _QUOTED_TABLE.findall(sql)]
-        definitions: list[Any] = []
+        found: dict[str, str] = {}
         if not names or _MORE_THAN_TABLES.search(sql):
             names = self.connection.introspection.table_names(include_views=True)
-            definitions = self.other_definitions()
-        definitions += [(name, self.definition(name)) for name in sorted(set(names))]
-        return hashlib.sha256(json.dumps(definitions, default=str).encode()).hexdigest()
+            found[ELSEWHERE] = json.dumps(self.other_definitions(), default=str)
+        return found | {name: self.definition(name) for name in sorted(set(names))}
+
+    def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
+        """Statements that bring what `sql` may have changed back to what `definitions` was `before` it.
+
+        None if they are not known here; empty if there is nothing to bring back.
+        """
+        return None
+
+    def strange(self, sql: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+        """What differs between two `definitions` that `sql` cannot have changed: somebody else did."""
+        return []
+
+    def all_definitions(self) -> dict[str, str]:
+        """The definition of every table and view but the ledger's, by name."""
+        names = self.connection.introspection.table_names(include_views=True)
+        return {name: self.definition(name) for name in names if not name.startswith(OWN_TABLES)}
+
+    def shape(self, definition: str) -> str:
+        """A definition without what says nothing, such as the order of its keys: to be compared."""
+        return definition
+
+    def restore_details(self, before: Mapping[str, str]) -> None:
+        """Give tables back what Django's backwards operations leave otherwise: names and places.
+
+        `before` is what `all_definitions` once was. Tables that differ in more are left as they are.
+        """
+        return
+
+    @abstractmethod
+    def exact(self, column: str) -> str:
+        """An expression that two values of a quoted column share only if they are the same, byte by byte."""
 
     @abstractmethod
     def definition(self, table: str) -> str:

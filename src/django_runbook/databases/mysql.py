@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -16,7 +16,8 @@ from typing import IO, Any
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 
-from django_runbook.databases.base import Database, Orphan, Server, begins_with
+from django_runbook.databases.base import ELSEWHERE, Database, Orphan, Server, begins_with
+from django_runbook.databases.mysql_tables import Unalterable, read_table, strange_lines, way_back
 from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
 from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
 
@@ -162,6 +163,9 @@ class MySQLDatabase(Database):
     def needs_autocommit(self, sql: str) -> bool:
         return not WITHOUT_COMMIT.match(sql)
 
+    def exact(self, column: str) -> str:
+        return f"CAST({column} AS BINARY)"
+
     def definition(self, table: str) -> str:
         try:
             [(_name, text, *_rest)] = self.ask(f"SHOW CREATE TABLE {self.quote(table)}")
@@ -170,6 +174,46 @@ class MySQLDatabase(Database):
                 return ""
             raise
         return re.sub(r"\bAUTO_INCREMENT=\d+ ?", "", str(text))
+
+    def shape(self, definition: str) -> str:
+        try:
+            return "\n".join(read_table(definition).lines)
+        except Unalterable:
+            return definition
+
+    def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
+        if ELSEWHERE in before or not self.needs_autocommit(sql):
+            return None
+        now = {name: self.definition(name) for name in before}
+        try:
+            return self.back_in_time(sql, before, now)
+        except Unalterable:
+            return None
+
+    def back_in_time(self, sql: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+        """A renamed table gets its name back alone; what else it needs is seen under that name."""
+        gone = [name for name in before if before[name] and not now[name]]
+        new = [name for name in before if now[name] and not before[name]]
+        if gone and new:
+            return [f"RENAME TABLE {self.quote(new[0])} TO {self.quote(gone[0])}"]
+        alterations = [
+            statement
+            for name in before
+            if before[name] and now[name]
+            for statement in way_back(name, now[name], before[name], sql)
+        ]
+        return [
+            *(f"DROP TABLE {self.quote(name)}" for name in new),
+            *(before[name] for name in gone),
+            *alterations,
+        ]
+
+    def strange(self, sql: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+        if ELSEWHERE in before:
+            return []
+        with suppress(Unalterable):
+            return [line for name in before for line in strange_lines(sql, name, before[name], now[name])]
+        return []
 
     def other_definitions(self) -> list[Any]:
         return [self.ask(query) for query in OTHER_DEFINITIONS]

@@ -6,12 +6,12 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils.translation import gettext as _
@@ -146,6 +146,9 @@ class PostgreSQLDatabase(Database):
     def blockers(self) -> list[str]:
         return [f"session {row[0]} ({row[1]} s, {row[2]}): {row[3]}" for row in self.ask(BLOCKERS)]
 
+    def exact(self, column: str) -> str:
+        return f'({column})::text COLLATE "C"'
+
     def definition(self, table: str) -> str:
         """Columns, constraints and indexes; `table` may also name an index.
 
@@ -166,9 +169,52 @@ class PostgreSQLDatabase(Database):
         found = CONCURRENT_INDEX.search(sql)
         if not found:
             return
-        name = found["quoted"].replace('""', '"') if found["quoted"] else found["bare"].lower()
+        name = self.index_name(found)
         if self.ask(INVALID_INDEX, [name]):
             self.ask_nothing(f"DROP INDEX {self.quote(name)}")
+
+    def index_name(self, found: re.Match[str]) -> str:
+        return found["quoted"].replace('""', '"') if found["quoted"] else found["bare"].lower()
+
+    def shape(self, definition: str) -> str:
+        """Without the order of columns: one that was dropped and comes back comes back as the last."""
+        return json.dumps([sorted(map(str, rows)) for rows in json.loads(definition)])
+
+    def restore_details(self, before: Mapping[str, str]) -> None:
+        """Names of constraints and of indexes: Django makes others for the same when it goes backwards."""
+        with transaction.atomic(using=self.alias):
+            for table, text in before.items():
+                if text == self.definition(table):
+                    continue
+                _columns, constraints, indexes = json.loads(text)
+                for name, wanted in self.renamed(constraints, json.loads(self.definition(table))[1]):
+                    self.ask_nothing(
+                        f"ALTER TABLE {self.quote(table)}"
+                        f" RENAME CONSTRAINT {self.quote(name)} TO {self.quote(wanted)}"
+                    )
+                for name, wanted in self.renamed(indexes, json.loads(self.definition(table))[2]):
+                    self.ask_nothing(f"ALTER INDEX {name} RENAME TO {wanted}")
+
+    def renamed(self, before: list[list[Any]], now: list[list[Any]]) -> list[tuple[str, str]]:
+        """Pairs of names, as it is and as it was, of what is otherwise the same."""
+        missing = [row for row in before if row not in now]
+        extra = [row for row in now if row not in before]
+        pairs = []
+        for name, *what in extra:
+            twin = next((row for row in missing if unnamed(row[1:]) == unnamed(what)), None)
+            if twin:
+                missing.remove(twin)
+                pairs.append((name, twin[0]))
+        return pairs
+
+    def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
+        """Of an index that was created concurrently; all else its operation takes back."""
+        found = CONCURRENT_INDEX.search(sql)
+        name = self.index_name(found) if found else ""
+        if not name or not before or any(name in text for text in before.values()):
+            return None
+        there = self.ask("SELECT 1 FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)", [name])
+        return [f"DROP INDEX CONCURRENTLY {self.quote(name)}"] if there else []
 
     def size(self) -> int:
         [(size,)] = self.ask(
@@ -285,6 +331,11 @@ class PostgreSQLDatabase(Database):
             if option in settings["OPTIONS"]
         }
         return [program, *args[1:]], {**passed_on, **(env or {})}
+
+
+def unnamed(what: list[Any]) -> list[str]:
+    """What a constraint or an index is, without the name that CREATE INDEX has in it."""
+    return [re.sub(r"^(CREATE (?:UNIQUE )?INDEX) .*? ON ", r"\1 ON ", str(item)) for item in what]
 
 
 def without_extension_comments(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -89,9 +90,60 @@ class SQLiteDatabase(Database):
     def server(self) -> Server:
         return Server(product="SQLite", version=sqlite3.sqlite_version_info)
 
+    def exact(self, column: str) -> str:
+        return f"CAST({column} AS BLOB)"
+
     def definition(self, table: str) -> str:
-        rows = self.ask("SELECT sql FROM sqlite_master WHERE tbl_name = %s ORDER BY name", [table])
-        return "\n".join(str(sql) for (sql,) in rows)
+        rows = self.ask(
+            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = %s ORDER BY type DESC, name", [table]
+        )
+        return json.dumps(rows)
+
+    def restore_details(self, before: Mapping[str, str]) -> None:
+        """The very text: Django makes tables anew, with their columns in another order."""
+        with self.connection.schema_editor(atomic=True):
+            self.ask_nothing("PRAGMA legacy_alter_table = ON")
+            try:
+                for table, text in before.items():
+                    if text != self.definition(table):
+                        self.restore_text(table, json.loads(text))
+            finally:
+                self.ask_nothing("PRAGMA legacy_alter_table = OFF")
+
+    def restore_text(self, table: str, before: list[list[str]]) -> None:
+        """Make the table and its indexes anew as they were, if it has the same columns.
+
+        An index that was not there before stays, unless it is one of those under another name.
+        """
+        now = json.loads(self.definition(table))
+        made = [sql for kind, _name, sql in before if kind == "table"]
+        refilled = made != [sql for kind, _name, sql in now if kind == "table"]
+        if refilled and not (made and self.refill(table, made[0])):
+            return
+        then, there = (indexes(rows) for rows in (before, now))
+        missing = [row for row in then if row not in there]
+        renamed = {after_name(sql) for _name, sql in missing}
+        kept = [row for row in there if row in then or after_name(row[1]) not in renamed]
+        for name, sql in there:
+            if not refilled and (name, sql) not in kept:
+                self.ask_nothing(f"DROP INDEX {self.quote(name)}")
+        for _name, sql in [*missing, *(kept if refilled else ())]:
+            self.ask_nothing(sql)
+
+    def refill(self, table: str, sql: str) -> bool:
+        """Move the rows into a table made by `sql`; not if that has other columns."""
+        old, new = self.quote(f"old__{table}"), self.quote(table)
+        columns = sorted(name for _id, name, *_rest in self.ask(f"PRAGMA table_info({new})"))
+        self.ask_nothing("SAVEPOINT refill")
+        self.ask_nothing(f"ALTER TABLE {new} RENAME TO {old}")
+        self.ask_nothing(sql)
+        if columns != sorted(name for _id, name, *_rest in self.ask(f"PRAGMA table_info({new})")):
+            self.ask_nothing("ROLLBACK TO refill")
+            return False
+        names = ", ".join(map(self.quote, columns))
+        self.ask_nothing(f"INSERT INTO {new} ({names}) SELECT {names} FROM {old}")
+        self.ask_nothing(f"DROP TABLE {old}")
+        return True
 
     def size(self) -> int:
         [(pages,)] = self.ask("PRAGMA page_count")
@@ -167,6 +219,16 @@ class SQLiteDatabase(Database):
         self.connection.ensure_connection()
         raw: sqlite3.Connection = self.connection.connection
         return raw
+
+
+def indexes(rows: list[list[str]]) -> list[tuple[str, str]]:
+    """Names and texts of a table's indexes and triggers, but for those that come with the table."""
+    return [(name, sql) for kind, name, sql in rows if kind in ("index", "trigger") and sql]
+
+
+def after_name(sql: str) -> str:
+    """What a CREATE INDEX makes, without the name."""
+    return sql[sql.upper().find(" ON ") :]
 
 
 def open_lock_file(path: Path) -> IO[bytes]:

@@ -43,6 +43,8 @@ class Event(StrEnum):
     """The database is about to be replaced by the run's backup."""
     RESTORED = "restored"
     """The database is in the state of the backup. Closes the run."""
+    UNDOING = "undoing"
+    """What the run did to the database is about to be taken back."""
     UNDONE = "undone"
     """Nothing of the run is left in the database. Closes the run."""
 

@@ -37,6 +37,8 @@ class RunStatus(StrEnum):
     RESTORING = "restoring"
     """A restore began and did not report its end: the database may be incomplete."""
     RESTORED = "restored"
+    UNDOING = "undoing"
+    """An undo began and did not report its end: it is to be gone on with."""
     UNDONE = "undone"
 
 
@@ -47,6 +49,7 @@ RUN_WORDS = {
     RunStatus.FINISHED: gettext_lazy("finished"),
     RunStatus.RESTORING: gettext_lazy("a restore was cut off: repeat it"),
     RunStatus.RESTORED: gettext_lazy("restored to the backup"),
+    RunStatus.UNDOING: gettext_lazy("an undo was cut off: go on with it"),
     RunStatus.UNDONE: gettext_lazy("undone"),
 }
 """What an operator is told."""
@@ -62,6 +65,10 @@ class StepState:
     title: str
     reason: str
     fingerprint: str
+    lasting: bool = False
+    """Does it change what the database holds, in a way that no undo takes back?"""
+    outside: bool = False
+    """Has it effects outside of the database?"""
     status: StepStatus = StepStatus.WAITING
     attempts: int = 0
     started: datetime | None = None
@@ -145,16 +152,18 @@ def _opened(entry: Entry) -> RunState:
     )
 
 
-def _steps(declared: Iterable[Mapping[str, str]], known: Mapping[str, StepState]) -> dict[str, StepState]:
+def _steps(declared: Iterable[Mapping[str, Any]], known: Mapping[str, StepState]) -> dict[str, StepState]:
     return {step["key"]: _step(step, known.get(step["key"])) for step in declared}
 
 
-def _step(declared: Mapping[str, str], known: StepState | None) -> StepState:
+def _step(declared: Mapping[str, Any], known: StepState | None) -> StepState:
     fresh = StepState(
         key=declared["key"],
         title=declared["title"],
         reason=declared["reason"],
         fingerprint=declared["fingerprint"],
+        lasting=declared.get("lasting", False),
+        outside=declared.get("outside", False),
     )
     if known is None:
         return fresh
@@ -222,5 +231,6 @@ FOLDS: Mapping[Event, Callable[[RunState, Entry], RunState]] = {
     Event.FINISHED: _closed(RunStatus.FINISHED),
     Event.RESTORING: _restoring,
     Event.RESTORED: _closed(RunStatus.RESTORED),
+    Event.UNDOING: lambda state, entry: replace(state, status=RunStatus.UNDOING, closed=None),
     Event.UNDONE: _closed(RunStatus.UNDONE),
 }

@@ -50,6 +50,14 @@ class Live:
             self._print(Text(text, style="yellow"))
         self._notified = text
 
+    def taking_back(self, **facts: Any) -> None:
+        """Show how far an undo is."""
+        if not self.verbosity:
+            return
+        place = f" ({facts['number']}/{facts['of']})" if "of" in facts else ""
+        shown = {name: value for name, value in facts.items() if name not in ("number", "of")}
+        self._print(Text(f"  {facts_to_text(shown)}{place}"))
+
     def stop(self) -> None:
         """Leave the terminal as it was."""
         if self._status:

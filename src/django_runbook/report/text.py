@@ -13,11 +13,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from django_runbook.journal import RUN_WORDS, RunStatus, StepStatus
+from django_runbook.journal import RUN_WORDS, RunState, RunStatus, StepStatus
 from django_runbook.plan import Plan
 from django_runbook.planning import Stand, Standing
 from django_runbook.preflight import Finding, Severity
 from django_runbook.report.build import Report, StepReport
+from django_runbook.schema.undo import UndoPlan
 from django_runbook.ways_back import WayBack
 
 STEP_LABELS = {
@@ -34,6 +35,7 @@ RUN_STYLES = {
     RunStatus.FINISHED: "green",
     RunStatus.RESTORING: "bold red",
     RunStatus.RESTORED: "cyan",
+    RunStatus.UNDOING: "bold red",
     RunStatus.UNDONE: "cyan",
 }
 HIDDEN_FACTS = frozenset({"backup", "of", "number"})
@@ -41,6 +43,7 @@ HIDDEN_FACTS = frozenset({"backup", "of", "number"})
 FACT_LABELS = {
     "assumed": gettext_lazy("taken as done on the operator's word"),
     "batches": gettext_lazy("batches"),
+    "blocked_by": gettext_lazy("blocked by"),
     "bytes": gettext_lazy("bytes"),
     "file": gettext_lazy("file"),
     "health": gettext_lazy("health"),
@@ -73,6 +76,22 @@ def plan_to_text(plan: Plan) -> RenderableType:
     for number, planned in enumerate(plan.steps, start=1):
         table.add_row(str(number), Text(planned.title), Text(planned.reason), Text(planned.crash_meaning))
     return Group(Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table)
+
+
+def undo_to_text(plan: UndoPlan, state: RunState) -> RenderableType:
+    """What an undo will take back, and what it will not."""
+    lines = [Text(_("Undo of run %(run)s") % {"run": state.run_id}, style="bold")]
+    if plan.reversals:
+        lines.append(
+            _line(_("Taken back, in this order: %(migrations)s") % {"migrations": ", ".join(plan.names)})
+        )
+    else:
+        lines.append(_line(_("Nothing of it is left in the database: the run is closed.")))
+    outside = [step.title for step in state.steps.values() if step.outside and step.attempts]
+    if outside:
+        words = _("Not taken back, because it is outside of the database: %(steps)s")
+        lines.append(_line(words % {"steps": ", ".join(outside)}, "yellow"))
+    return Group(*lines)
 
 
 def findings_to_text(findings: Sequence[Finding]) -> RenderableType:

@@ -31,6 +31,13 @@ class Unit:
     operation: Operation
     before: ProjectState
     after: ProjectState
+    backwards: bool = False
+    """Is it taken back? Then the states have changed places."""
+
+    def perform(self, app_label: str, editor: Any) -> None:
+        """Do it with Django's own method."""
+        method = self.operation.database_backwards if self.backwards else self.operation.database_forwards
+        method(app_label, editor, self.before, self.after)
 
     @property
     def signature(self) -> str:
@@ -64,7 +71,7 @@ def collect(editor: Any, unit: Unit, app_label: str) -> list[str]:
     deferred, editor.collected_sql, editor.renamed = list(editor.deferred_sql), [], {}
     try:
         with _reads_only(editor.connection), _renamed_tables(editor.connection, editor.renamed):
-            unit.operation.database_forwards(app_label, editor, unit.before, unit.after)
+            unit.perform(app_label, editor)
     except BaseException:
         editor.deferred_sql = deferred
         raise

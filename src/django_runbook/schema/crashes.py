@@ -40,12 +40,12 @@ def judge_crash(migration: Migration, *, rolls_back_ddl: bool) -> CrashJudgement
     if applies_itself(migration):
         return CrashJudgement(meaning=CrashMeaning.AT_LEAST_ONCE, operation="Migration.apply()")
     for operation in flat(migration.operations):
-        if _escapes_transactions(operation, migration, rolls_back_ddl):
+        if escapes_transactions(operation, migration, rolls_back_ddl):
             return CrashJudgement(meaning=CrashMeaning.AT_LEAST_ONCE, operation=operation.describe())
     return CrashJudgement(meaning=CrashMeaning.RESUMABLE)
 
 
-def _escapes_transactions(operation: Operation, migration: Migration, rolls_back_ddl: bool) -> bool:
+def escapes_transactions(operation: Operation, migration: Migration, rolls_back_ddl: bool) -> bool:
     """May it have effects outside of the transaction with its ledger row?"""
     if operation.reduces_to_sql:
         return False

@@ -113,6 +113,13 @@ def compare_schema(connection: BaseDatabaseWrapper, state: ProjectState) -> list
     return sorted(found, key=lambda item: (item.table, item.column, item.kind))
 
 
+def unknown_columns(connection: BaseDatabaseWrapper) -> list[Difference]:
+    """Columns that are there and in no model of the migrations applied here."""
+    loader = MigrationLoader(connection)
+    state = state_at(loader, loader.applied_migrations)
+    return [it for it in compare_schema(connection, state) if it.kind is Kind.EXTRA_COLUMN]
+
+
 def missing_migrations(loader: MigrationLoader, apps: Apps) -> list[MissingMigrations]:
     """Find the changes between all migrations on disk, applied or not, and the models of `apps`, by app."""
     on_disk = state_at(loader, frozenset(loader.graph.nodes))

@@ -17,11 +17,13 @@ from django.utils.translation import gettext as _
 from django_runbook.conf import lock_timeout
 from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
-from django_runbook.schema.collect import units
+from django_runbook.ledger import LedgerOperation
+from django_runbook.schema.collect import Unit, units
 from django_runbook.schema.crashes import applies_itself
 from django_runbook.schema.failures import rolled_back
 from django_runbook.schema.history import Key
 from django_runbook.schema.locks import with_lock_retries
+from django_runbook.schema.losses import lost_by
 from django_runbook.schema.states import applied_migrations, state_at
 from django_runbook.schema.stepwise import StepwiseMigration
 
@@ -95,7 +97,22 @@ class CrashSafeExecutor(MigrationExecutor):
         """As Migration.apply does within a transaction; `state` is moved along."""
         for unit in units(migration, state):
             place.operation = unit.operation.describe()
-            unit.operation.database_forwards(migration.app_label, editor, unit.before, unit.after)
+            self._note_loss(unit, migration)
+            unit.perform(migration.app_label, editor)
+
+    def _note_loss(self, unit: Unit, migration: Migration) -> None:
+        """Write down what of the data is about to go, because afterwards nobody can tell."""
+        if loses := lost_by(self.database, unit, migration.app_label):
+            row = LedgerOperation(
+                run_id=self.run_id,
+                app_label=migration.app_label,
+                migration=migration.name,
+                number=unit.number,
+                signature=unit.signature,
+                loses=loses,
+                done=True,
+            )
+            row.save(using=self.connection.alias, force_insert=True)
 
     def _record(self, migration: Migration) -> None:
         """By Django's own method, which takes the migration's names since Django 6.0."""
@@ -148,7 +165,7 @@ def apply(
     executor.progress_callback = report
     executor.blocked = lambda holders: progress(migration=str(current[0]), blocked_by=holders)
     state = executor._create_project_state(with_applied_migrations=True)
-    _emit(emit_pre_migrate_signal, database, state, plan)
+    emit(emit_pre_migrate_signal, database, state, plan)
     try:
         with database.lock_timeout(lock_timeout()):
             state = executor.migrate(missing, plan=plan, state=state)
@@ -156,19 +173,19 @@ def apply(
         raise
     except Exception as error:
         raise _failed(current, error) from error
-    _with_real_models(state)
-    _emit(emit_post_migrate_signal, database, state, plan)
+    with_real_models(state)
+    emit(emit_post_migrate_signal, database, state, plan)
 
 
 def _key(migration: Migration) -> Key:
     return migration.app_label, migration.name
 
 
-def _emit(signal: Callable[..., None], database: Database, state: ProjectState, plan: Any) -> None:
+def emit(signal: Callable[..., None], database: Database, state: ProjectState, plan: Any) -> None:
     signal(verbosity=0, interactive=False, db=database.alias, apps=state.apps, plan=plan)
 
 
-def _with_real_models(state: ProjectState) -> None:
+def with_real_models(state: ProjectState) -> None:
     """Render apps without migrations anew from their real models, as `migrate` does after migrating."""
     state.clear_delayed_apps_cache()
     rendered = state.apps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import DatabaseError
 from django.db.migrations.migration import Migration
 from django.utils.translation import gettext as _
@@ -15,7 +17,10 @@ def rolled_back(migration: Migration, operation: str, sql: str, error: Exception
     return RunbookError(
         _("Migration %(migration)s failed at '%(operation)s', and was rolled back whole: %(error)s") % words
         + _statement(sql, error),
-        _("Mend the data, or the migration, and run `manage.py runbook resume`."),
+        _(
+            "Mend the data, or the migration, and run `manage.py runbook resume`; or go back with "
+            "`manage.py runbook undo`."
+        ),
     )
 
 
@@ -28,13 +33,27 @@ def stopped(
         _("Migration %(migration)s failed at '%(operation)s': %(error)s") % words + _statement(sql, error),
         _(
             "Nothing is in doubt: what came before is done, this is not. Mend the data, or this "
-            "operation, and run `manage.py runbook resume`; or restore the run's backup."
+            "operation, and run `manage.py runbook resume`; or go back with `manage.py runbook undo`."
         )
         if whole
         else _(
             "It does not run in a transaction, so a part of it may be done, and it will run again. Mend the "
             "data, or this operation, and run `manage.py runbook resume`; or restore the run's backup."
         ),
+    )
+
+
+def neither(migration: Migration, sql: str, strange: Sequence[str]) -> RunbookError:
+    """A table is not as it was before a statement that is in doubt, nor as the statement can have left it."""
+    return RunbookError(
+        _(
+            "Migration %(migration)s was cut off in a statement, and what that touches was changed by "
+            "somebody else since. It should be as before or as after the statement, but for this:\n%(lines)s"
+        )
+        % {"migration": migration, "lines": "\n".join(f"    {line}" for line in strange)}
+        + "\n"
+        + _("The statement was: %(sql)s") % {"sql": sql},
+        _("Take that change back and run `manage.py runbook resume`; or restore the run's backup."),
     )
 
 

@@ -25,7 +25,7 @@ def state_at(loader: MigrationLoader, applied: Collection[tuple[str, str]]) -> P
     A squashed migration in the loader's graph counts as applied when it, or all that it replaces, is.
     One pass over the graph, in the order that Django would follow on an empty database.
     """
-    done = _with_squashed(loader, applied)
+    done = with_squashed(loader, applied)
     state = ProjectState(real_apps=loader.unmigrated_apps)
     for key in plan_order(loader.graph):
         if key in done:
@@ -40,7 +40,7 @@ def creating_migration(
 
     None if the model is there already, or if no migration on disk brings it.
     """
-    done = _with_squashed(loader, applied)
+    done = with_squashed(loader, applied)
     state = state_at(loader, applied)
     wanted = (app_label, model_name.lower())
 
@@ -102,7 +102,7 @@ def plan_order(graph: MigrationGraph) -> Iterator[tuple[str, str]]:
             stack += [(parent, False) for parent in sorted(node.parents)]
 
 
-def _with_squashed(
+def with_squashed(
     loader: MigrationLoader, applied: Collection[tuple[str, str]]
 ) -> frozenset[tuple[str, str]]:
     """Add to `applied` each migration on disk all of whose `replaces`, themselves squashed or not, are."""

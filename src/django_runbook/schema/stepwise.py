@@ -9,9 +9,11 @@ statement shares a transaction with its ledger row. Where DDL rolls back, that i
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +23,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 from django.utils.translation import gettext as _
 
-from django_runbook.databases import Database
+from django_runbook.databases import ELSEWHERE, Database
 from django_runbook.exceptions import Refused, RunbookError
 from django_runbook.ledger import Ledger, LedgerOperation, LedgerStatement, StatementStatus
 from django_runbook.schema.collect import (
@@ -33,13 +35,20 @@ from django_runbook.schema.collect import (
     make_collecting_editor,
     units,
 )
-from django_runbook.schema.crashes import runs_in_transaction
-from django_runbook.schema.failures import stopped
+from django_runbook.schema.crashes import escapes_transactions, runs_in_transaction
+from django_runbook.schema.failures import neither, stopped
 from django_runbook.schema.locks import with_lock_retries
+from django_runbook.schema.losses import lost_by
 
 NO_TIMEOUT = timedelta(0)
 AT_THE_END = -1
 """Number of the operation that stands for the deferred statements."""
+RECORDED = -2
+"""Number of the operation that stands for the record: the migration was applied whole by this run."""
+EARLY = -3
+"""Number of the first operation that stands for deferred statements that are sent before the end."""
+TAKEN_BACK = -1_000_000
+"""Number of the first operation that is applied backwards."""
 ADDING = (
     operations.CreateModel,
     operations.AddField,
@@ -50,8 +59,12 @@ ADDING = (
 )
 """Operations for which Django leaves alone what is deferred; others may rename or drop what it speaks of."""
 
-
 Planned = tuple[LedgerOperation, Sequence[LedgerStatement]]
+
+
+def digest(definitions: Mapping[str, str]) -> str:
+    """SHA-256 of what a statement touches."""
+    return hashlib.sha256(json.dumps(definitions).encode()).hexdigest()
 
 
 class StepwiseMigration:
@@ -72,6 +85,7 @@ class StepwiseMigration:
         self.ledger = Ledger(self.connection)
         self.known = self.ledger.operations(run_id, migration.app_label, migration.name)
         self.editor = make_collecting_editor(self.connection)
+        self._at_the_end = AT_THE_END
         self._unwritten: list[LedgerOperation | LedgerStatement] = []
         """Whose outcome goes into the next transaction; a crash before that leaves them in doubt."""
         self._announced: LedgerStatement | None = None
@@ -82,14 +96,40 @@ class StepwiseMigration:
 
         Raise RunbookError if a statement fails, Refused if an operation that is done was edited since.
         """
+        self._forget_if_unapplied_since()
         for unit in units(self.migration, state):
-            done = self.known.get(unit.number)
-            if done and done.done:
-                self._pass_over(unit, done)
-            else:
-                self._apply_unit(unit, done)
-        self._finish(record)
+            self._go_on(unit)
+        self._finish(record, self._operation(RECORDED, "", done=True))
         return state
+
+    def take_back(self, unit: Unit, record: Callable[[], None]) -> None:
+        """Apply one unit backwards, by Django's own method, as safe from crashes as forwards.
+
+        Raise as `apply` does; `record` is called in the last transaction.
+        """
+        number = TAKEN_BACK - 2 * unit.number
+        self._at_the_end = number - 1
+        self._go_on(replace(unit, number=number, before=unit.after, after=unit.before, backwards=True))
+
+        def record_and_forget() -> None:
+            record()
+            known = self.ledger.operations(self.run_id, self.migration.app_label, self.migration.name)
+            self.ledger.forget_operations(known[it] for it in (number, number - 1) if it in known)
+
+        self._finish(record_and_forget)
+
+    def _forget_if_unapplied_since(self) -> None:
+        """The record says that it is not applied, the ledger that it was: somebody has unapplied it."""
+        if RECORDED in self.known:
+            self.ledger.forget_operations(self.known.values())
+            self.known = {}
+
+    def _go_on(self, unit: Unit) -> None:
+        known = self.known.get(unit.number)
+        if known and known.done:
+            self._pass_over(unit, known)
+        else:
+            self._apply_unit(unit, known)
 
     def _pass_over(self, unit: Unit, done: LedgerOperation) -> None:
         if done.signature != unit.signature:
@@ -110,26 +150,32 @@ class StepwiseMigration:
         defer_again(self.editor, unit, self.migration.app_label, json.loads(planned.deferred))
 
     def _apply_unit(self, unit: Unit, begun: LedgerOperation | None) -> None:
-        if begun and self._was_mended(unit, begun):
-            self.ledger.forget_operation(begun)
+        statements = self.ledger.statements(begun) if begun else []
+        if begun and self._was_mended(unit, begun, statements):
+            self.ledger.forget_operations([begun])
             begun = None
         if begun is None:
-            self._send_what_cannot_wait(unit)
-            try:
-                planned = self._plan(unit)
-            except NotCollectable:
-                self._apply_as_one(unit)
-                return
-            self._send(*planned, unit.operation.describe())
-        else:
-            self._send(begun, self.ledger.statements(begun), unit.operation.describe())
+            self._begin_unit(unit)
+        elif statements:
+            self._send(begun, statements, unit.operation.describe())
             self._defer_again(unit, begun)
+        else:
+            self._apply_as_one(unit, begun)
 
-    def _was_mended(self, unit: Unit, begun: LedgerOperation) -> bool:
+    def _begin_unit(self, unit: Unit) -> None:
+        self._send_what_cannot_wait(unit)
+        try:
+            planned = self._plan(unit)
+        except NotCollectable:
+            self._apply_as_one(unit)
+            return
+        self._send(*planned, unit.operation.describe())
+
+    def _was_mended(self, unit: Unit, begun: LedgerOperation, statements: Sequence[LedgerStatement]) -> bool:
         """Does the operation read otherwise than when it was planned? Allowed if nothing of it was done."""
         if begun.signature == unit.signature:
             return False
-        if any(self._was_done(statement) for statement in self.ledger.statements(begun)):
+        if any(self._was_done(statement) for statement in statements):
             raise Refused(
                 _(
                     "Operation '%(operation)s' of migration %(migration)s was edited after a part of it "
@@ -149,7 +195,7 @@ class StepwiseMigration:
         if self.database.rolls_back_ddl and not any(map(self._stands_alone, statements)):
             self.editor.deferred_sql = deferred
             raise NotCollectable
-        return self._write_plan(self._operation(unit.number, unit.signature), statements)
+        return self._write_plan(self._operation_of(unit), statements)
 
     def _stands_alone(self, sql: str) -> bool:
         return self.database.needs_autocommit(sql) or self.database.sets_session(sql)
@@ -161,13 +207,19 @@ class StepwiseMigration:
             return operation, rows
         if self._is_sent_by_itself(rows[0]):
             self._announced = rows[0]
-            self._announced.fingerprint = self._fingerprint_before(rows[0])
-            self._announced.status = StatementStatus.STARTED
+            for name, value in self._intent(rows[0]).items():
+                setattr(rows[0], name, value)
         with self._transaction():
             self.ledger.plan_operation(operation, rows)
         return operation, rows
 
-    def _operation(self, number: int, signature: str, *, done: bool = False) -> LedgerOperation:
+    def _operation_of(self, unit: Unit) -> LedgerOperation:
+        loses = "" if unit.backwards else lost_by(self.database, unit, self.migration.app_label)
+        return self._operation(unit.number, unit.signature, loses=loses)
+
+    def _operation(
+        self, number: int, signature: str, *, loses: str = "", done: bool = False
+    ) -> LedgerOperation:
         return LedgerOperation(
             run_id=self.run_id,
             app_label=self.migration.app_label,
@@ -175,6 +227,7 @@ class StepwiseMigration:
             number=number,
             signature=signature,
             deferred=json.dumps(deferred_texts(self.editor)),
+            loses=loses,
             done=done,
         )
 
@@ -200,11 +253,19 @@ class StepwiseMigration:
         return statement.status == StatementStatus.DONE or self._took_effect(statement)
 
     def _took_effect(self, statement: LedgerStatement) -> bool:
-        """Decide about a statement that was sent and has no outcome, by the tables it touches."""
+        """Decide about a statement that was sent and has no outcome, by the tables it touches.
+
+        Raise RunbookError if they are neither as they were before it nor as it can have left them.
+        """
         if statement.status != StatementStatus.STARTED or statement is self._announced:
             return False
         self.database.wait_for_orphans(self.run_id)
-        return self._fingerprint_before(statement) != statement.fingerprint
+        now = self._look(statement)
+        if digest(now) == statement.fingerprint:
+            return False
+        if strange := self.database.strange(statement.sql, json.loads(statement.before), now):
+            raise neither(self.migration, statement.sql, strange)
+        return True
 
     def _send_in_transaction(self, statement: LedgerStatement) -> None:
         with self._transaction():
@@ -213,9 +274,9 @@ class StepwiseMigration:
 
     def _send_by_itself(self, statement: LedgerStatement) -> None:
         if statement is not self._announced:
-            fingerprint = self._fingerprint_before(statement)
+            intent = self._intent(statement)
             with self._transaction():
-                self.ledger.advance(statement, status=StatementStatus.STARTED, fingerprint=fingerprint)
+                self.ledger.advance(statement, **intent)
         self._announced = None
         with_lock_retries(self.database, lambda: self._execute_by_itself(statement), self.blocked)
         statement.status = StatementStatus.DONE
@@ -232,21 +293,38 @@ class StepwiseMigration:
         with self.connection.cursor() as cursor:
             cursor.execute(f"{self.database.mark(self.run_id)} {statement.sql}")
 
-    def _fingerprint_before(self, statement: LedgerStatement) -> str:
+    def _intent(self, statement: LedgerStatement) -> dict[str, Any]:
+        """What the ledger holds of a statement from just before it is sent."""
+        now = self._look(statement)
+        before = {} if ELSEWHERE in now else now
+        return {
+            "status": StatementStatus.STARTED,
+            "fingerprint": digest(now),
+            "before": json.dumps(before),
+        }
+
+    def _look(self, statement: LedgerStatement) -> dict[str, str]:
         """What a broken off attempt has left behind is not the statement's effect, and goes first."""
         self.database.drop_invalid_index(statement.sql)
-        return self.database.fingerprint(statement.sql)
+        return self.database.definitions(statement.sql)
 
-    def _apply_as_one(self, unit: Unit) -> None:
-        """Run an operation that is known only by doing it, in the transaction of its ledger row if it may."""
+    def _apply_as_one(self, unit: Unit, begun: LedgerOperation | None = None) -> None:
+        """Run an operation that is known only by doing it, in the transaction of its ledger row if it may.
+
+        If it may have effects outside of that, the ledger says beforehand that it was begun.
+        """
         operation = unit.operation
+        row = begun or self._operation_of(unit)
+        if begun is None and escapes_transactions(operation, self.migration, self.database.rolls_back_ddl):
+            with self._transaction():
+                row.save(using=self.connection.alias, force_insert=True)
         atomic = self.database.rolls_back_ddl if operation.reduces_to_sql else False
         atomic = atomic or runs_in_transaction(operation, self.migration)
         with self._told(operation.describe(), whole=atomic), self._executing_editor(atomic) as editor:
-            operation.database_forwards(self.migration.app_label, editor, unit.before, unit.after)
+            unit.perform(self.migration.app_label, editor)
             self.editor.deferred_sql, editor.deferred_sql = editor.deferred_sql, []
-            done = self._operation(unit.number, unit.signature, done=True)
-            done.save(using=self.connection.alias, force_insert=True)
+            row.deferred, row.done = json.dumps(deferred_texts(self.editor)), True
+            row.save(using=self.connection.alias)
 
     @contextmanager
     def _executing_editor(self, atomic: bool) -> Iterator[Any]:
@@ -264,7 +342,7 @@ class StepwiseMigration:
         """
         restored = any(isinstance(statement, str) for statement in self.editor.deferred_sql)
         if restored and not isinstance(unit.operation, ADDING):
-            self._send_deferred(AT_THE_END - 1 - unit.number)
+            self._send_deferred(EARLY - unit.number)
 
     def _send_deferred(self, number: int) -> None:
         known, words = self.known.get(number), _("what was left for the end")
@@ -276,9 +354,10 @@ class StepwiseMigration:
             self._send(known, self.ledger.statements(known), words)
         self.editor.deferred_sql = []
 
-    def _finish(self, record: Callable[[], None]) -> None:
-        if self.editor.deferred_sql or AT_THE_END in self.known:
-            self._send_deferred(AT_THE_END)
+    def _finish(self, record: Callable[[], None], *rows: LedgerOperation) -> None:
+        if self.editor.deferred_sql or self._at_the_end in self.known:
+            self._send_deferred(self._at_the_end)
+        self._unwritten += rows
         with self._transaction():
             record()
 

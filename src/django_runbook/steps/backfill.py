@@ -39,6 +39,11 @@ class Backfill(Task, Step):
         self.task = task or type(self)
         self.size = batch_size or self.task.batch_size
 
+    @property
+    def lasting(self) -> bool:
+        """The ledger says whether it has moved anything."""
+        return False
+
     def declaration(self) -> str:
         size = f", batch_size={self.size}" if self.size != self.task.batch_size else ""
         return f"Backfill({self.task.__name__}{size})"

@@ -118,6 +118,11 @@ class Step(ABC):
     columns_read: frozenset[Column] = frozenset()
     """Columns that must still be there when it runs."""
 
+    @property
+    def lasting(self) -> bool:
+        """Does it change what the database holds, in a way that no undo takes back?"""
+        return (self.changes_schema or self.changes_data) and not self.reversible
+
     @abstractmethod
     def declaration(self) -> str:
         """The Python expression that makes this step, to be pasted into a runbook."""

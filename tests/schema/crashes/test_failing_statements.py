@@ -18,7 +18,7 @@ from django_runbook.ledger import LedgerStatement, StatementStatus
 TWICE = "INSERT INTO library_author (id, name, slug, age) VALUES (3, 'Ann', NULL, 3)"
 NOTHING_IN_DOUBT = (
     "Nothing is in doubt: what came before is done, this is not. Mend the data, or this operation, and run "
-    "`manage.py runbook resume`; or restore the run's backup."
+    "`manage.py runbook resume`; or go back with `manage.py runbook undo`."
 )
 
 MakeBench = Callable[[str, Case], Bench]
@@ -78,7 +78,10 @@ def test_where_ddl_rolls_back_the_error_says_so_and_names_the_same(failed: tuple
     )
     assert "The statement was: " in error.message
     assert "library_author" in error.message.splitlines()[-1]
-    assert error.hint == "Mend the data, or the migration, and run `manage.py runbook resume`."
+    assert error.hint == (
+        "Mend the data, or the migration, and run `manage.py runbook resume`; or go back with "
+        "`manage.py runbook undo`."
+    )
     assert ages(bench) == [30, 40, 3]
 
 

@@ -12,9 +12,9 @@ from deaths import Watch
 from django.db import DatabaseError, migrations
 from situations_of_migrations import ORGANISATION_GAINS_A_LEVEL, alone, poems
 
-from django_runbook.databases import Database
 from django_runbook.exceptions import RunbookError
 from django_runbook.ledger import LedgerOperation
+from django_runbook.schema import stepwise
 from django_runbook.schema.stepwise import StepwiseMigration
 
 MakeBench = Callable[[str, Case], Bench]
@@ -70,7 +70,7 @@ def test_without_deciding_what_took_effect_a_resume_sends_it_again(
 def test_with_a_fingerprint_that_never_changes_a_resume_sends_it_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Database, "fingerprint", lambda self, sql: "the same")
+    monkeypatch.setattr(stepwise, "digest", lambda definitions: "the same")
     assert sum(recovered for _killed, recovered in recoveries(bench)) <= 2
 
 
@@ -81,7 +81,7 @@ def test_with_a_fingerprint_that_always_changes_a_resume_leaves_statements_out(
     outcome = bench.outcome
     bench.reset()
     numbers = iter(range(1000))
-    monkeypatch.setattr(Database, "fingerprint", lambda self, sql: str(next(numbers)))
+    monkeypatch.setattr(stepwise, "digest", lambda definitions: str(next(numbers)))
     assert bench.process(die_at=2).dead
     with pytest.raises(RunbookError):
         bench.process()

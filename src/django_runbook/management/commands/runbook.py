@@ -38,7 +38,7 @@ from django_runbook.management.base import (
 from django_runbook.plan import Plan
 from django_runbook.planning import load_plan, plan_of_run, standings
 from django_runbook.preflight import check_plan, check_situation, has_errors, refuse_errors
-from django_runbook.recovery import restore, undo
+from django_runbook.recovery import plan_undo, restore, undo
 from django_runbook.report import build_report
 from django_runbook.report.as_json import findings_to_json, plan_to_json, report_to_json
 from django_runbook.report.live import Live
@@ -47,6 +47,7 @@ from django_runbook.report.text import (
     plan_to_text,
     report_to_text,
     standings_to_text,
+    undo_to_text,
 )
 from django_runbook.runs import FoundRun, find_run, unfinished_run
 from django_runbook.schema.states import applied_migrations
@@ -140,8 +141,15 @@ class Command(RunbookCommand):
     def do_undo(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
         run = find_run(options["run"], database, unfinished=True)
-        with reopen_run(run.path, database) as journal:
-            undo(journal, database)
+        live = Live(self.console(options, live=True), options["verbosity"])
+        live.follow(run.entries)
+        with reopen_run(run.path, database, live, live.notify) as journal, closing(live):
+            plan = plan_undo(journal, database)
+            if options["format"] == "text":
+                self.console(options).print(undo_to_text(plan, journal.state), crop=False)
+            confirm(_("Undo it?"), interactive=options["interactive"], required=False)
+            with Interrupts(live.notify, go_on="undo") as interrupts:
+                undo(journal, database, plan, safe_point=interrupts.safe_point, progress=live.taking_back)
         self._report(journal, options)
 
     def do_status(self, options: dict[str, Any]) -> None:
@@ -338,7 +346,7 @@ SUBCOMMANDS: dict[str, tuple[str, Any]] = {
     "check": (_("Everything that can be known before step one; touches nothing."), _name),
     "run": (_("Do it: check, back up, migrate, move, verify, export, restart."), _name),
     "resume": (_("Go on after a failure, a kill or a power cut."), _resume),
-    "undo": (_("Close a run of which nothing is left in the database; refuse otherwise."), _run_id),
+    "undo": (_("Back to the state before the run, if that loses nothing; says what it would lose."), _run_id),
     "status": (_("Where a run stands, and what is safe to do next."), _status),
     "report": (_("What a run did, step by step."), _run_id),
     "backup": (_("Take a backup, without a run."), _no_arguments),

@@ -1,0 +1,101 @@
+"""What a migration did is taken back from wherever it died, to exactly what was, or not touched at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import pytest
+from bench import Bench, Case
+from deaths import Watch
+from situations_of_migrations import cases_on
+from undone import plan_of_undo, undo
+
+from django_runbook.ledger import LedgerOperation, LedgerStatement
+
+VENDORS = {"mariadb": "mysql", "postgresql": "postgresql", "sqlite": "sqlite"}
+EVERYWHERE = [
+    pytest.param(kind, case, id=f"{kind}-{case}")
+    for kind, vendor in VENDORS.items()
+    for case in cases_on(vendor)
+]
+NO_WAY_BACK = re.compile(
+    "RunPython|RunSQL|what is deferred waits for the data|many operations|a migration that is not atomic"
+    "|AddIndexConcurrently|concurrent indexes and data in one RunSQL|SeparateDatabaseAndState$"
+)
+"""Names of cases with an operation that its author did not make reversible."""
+LOSING = re.compile(
+    r"DeleteModel|RemoveField|AlterOrderWithRespectTo to none"
+    r"|AlterField \((null to not null|one-off default|column and all)\)"
+    r"|tables that are pointed at, in a migration that is not atomic"
+)
+"""Names of cases that drop what rows hold."""
+FORMATTED = {("sqlite", "AddField (default)")}
+"""On SQLite Django takes the %s in a default for a parameter: the column does not hold the default."""
+
+MakeBench = Callable[[str, Case], Bench]
+
+
+def may_be_refused(kind: str, case: Case) -> bool:
+    return bool(NO_WAY_BACK.match(case.name) or LOSING.match(case.name) or (kind, case.name) in FORMATTED)
+
+
+@pytest.mark.parametrize(("kind", "case"), EVERYWHERE)
+def test_what_died_at_any_moment_is_undone_exactly_or_refused_for_a_reason(
+    make_bench: MakeBench, kind: str, case: Case
+):
+    bench = make_bench(kind, case)
+    bench.reset()
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    whole = bench.process()
+    for moment in [*moments(bench, whole), None]:
+        bench.reset()
+        died = bench.process(die_at=moment)
+        assert died.dead == (moment is not None)
+        where = f"killed at moment {moment} of {whole.moments}, {died.last}"
+        if refused(bench, where):
+            assert may_be_refused(kind, case), where
+        else:
+            assert moment or not may_be_refused(kind, case)
+            undo(bench, definitions)
+            assert bench.outcome == before, where
+            assert nothing_on_the_ledger(bench)
+
+
+@pytest.mark.parametrize(("kind", "case"), [it for it in EVERYWHERE if not may_be_refused(*it.values)])
+def test_an_undo_killed_at_any_moment_is_gone_on_with(make_bench: MakeBench, kind: str, case: Case):
+    bench = make_bench(kind, case)
+    bench.reset()
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    bench.process()
+    whole = undo(bench, definitions)
+    for moment in moments(bench, whole):
+        bench.reset()
+        bench.process()
+        killed = undo(bench, definitions, die_at=moment)
+        assert killed.dead
+        where = f"killed at moment {moment} of {whole.moments}, {killed.last}"
+        assert not refused(bench, where), where
+        undo(bench, definitions)
+        assert bench.outcome == before, where
+        assert nothing_on_the_ledger(bench)
+
+
+def moments(bench: Bench, whole: Watch) -> Sequence[int]:
+    """All; but some where all of them are in one transaction, of which a death leaves nothing."""
+    if bench.is_one_transaction:
+        return sorted({1, max(1, whole.moments // 2), max(1, whole.moments - 1), whole.moments} - {0})
+    return range(1, whole.moments + 1)
+
+
+def refused(bench: Bench, where: str) -> bool:
+    """Is there anything against an undo? Looking for it changes nothing."""
+    outcome = bench.outcome
+    plan = plan_of_undo(bench)
+    assert bench.outcome == outcome, where
+    return bool(plan.lost or plan.irreversible)
+
+
+def nothing_on_the_ledger(bench: Bench) -> bool:
+    rows = [model.objects.using(bench.database.alias) for model in (LedgerOperation, LedgerStatement)]
+    return not any(found.exists() for found in rows)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 
-from django_runbook.databases.base import ELSEWHERE, Database, Orphan, Server, begins_with
+from django_runbook.databases.base import Database, Orphan, Server, begins_with
 from django_runbook.databases.mysql_tables import Unalterable, read_table, strange_lines, way_back
 from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
 from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
@@ -182,7 +182,7 @@ class MySQLDatabase(Database):
             return definition
 
     def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
-        if ELSEWHERE in before or not self.needs_autocommit(sql):
+        if not before or not self.needs_autocommit(sql):
             return None
         now = {name: self.definition(name) for name in before}
         try:
@@ -209,8 +209,6 @@ class MySQLDatabase(Database):
         ]
 
     def strange(self, sql: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-        if ELSEWHERE in before:
-            return []
         with suppress(Unalterable):
             return [line for name in before for line in strange_lines(sql, name, before[name], now[name])]
         return []

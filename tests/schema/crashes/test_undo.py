@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 import pytest
 from bench import Bench, Case
 from deaths import Watch
-from situations_of_migrations import cases_on
+from django.db import migrations, models
+from situations_of_migrations import AUTHORS, add, alter, authors, cases_on, text
 from undone import plan_of_undo, undo
 
+from django_runbook.exceptions import RunbookError
 from django_runbook.ledger import LedgerOperation, LedgerStatement
 
 VENDORS = {"mariadb": "mysql", "postgresql": "postgresql", "sqlite": "sqlite"}
@@ -99,3 +101,61 @@ def refused(bench: Bench, where: str) -> bool:
 def nothing_on_the_ledger(bench: Bench) -> bool:
     rows = [model.objects.using(bench.database.alias) for model in (LedgerOperation, LedgerStatement)]
     return not any(found.exists() for found in rows)
+
+
+TWO_OF_A_NAME = "INSERT INTO library_author (id, name, slug, age) VALUES (3, 'Ann', NULL, 3)"
+
+
+@pytest.mark.parametrize("kind", VENDORS)
+def test_a_migration_that_failed_is_undone(make_bench: MakeBench, kind: str):
+    """At its last operation, with two operations before it done."""
+    one_name = models.UniqueConstraint(fields=["name"], name="one_name")
+    case = Case(
+        name="fails at the end",
+        setup=authors,
+        rows=[*AUTHORS, TWO_OF_A_NAME],
+        operations=lambda: [
+            add("note", text(null=True, db_index=True)),
+            alter("name", text(200, null=True)),
+            migrations.AddConstraint("author", one_name),
+        ],
+    )
+    bench = make_bench(kind, case)
+    bench.reset()
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    with pytest.raises(RunbookError, match=r"one_name|UNIQUE"):
+        bench.process()
+    assert (bench.outcome == before) == (kind != "mariadb")
+    assert not refused(bench, "failed")
+    undo(bench, definitions)
+    assert bench.outcome == before
+    assert nothing_on_the_ledger(bench)
+
+
+@pytest.mark.parametrize("kind", VENDORS)
+def test_values_that_the_column_of_before_cannot_hold_stand_against_an_undo(make_bench: MakeBench, kind: str):
+    case = Case(
+        name="wider",
+        setup=authors,
+        rows=AUTHORS,
+        operations=lambda: [
+            alter("name", text(200, null=True)),
+            alter("age", models.BigIntegerField(default=0)),
+            add("note", text(default="none")),
+        ],
+    )
+    bench = make_bench(kind, case)
+    bench.process()
+    assert plan_of_undo(bench).lost == ()
+    for change, loses in (
+        ("name = NULL", "which values of library_author.name were NULL"),
+        (f"name = '{'x' * 81}'", "the values of library_author.name"),
+        (f"age = {2**40}", "the values of library_author.age"),
+        ("note = 'None'", "the values of library_author.note"),
+    ):
+        bench.database.ask_nothing(f"UPDATE library_author SET {change} WHERE id = 1")
+        assert plan_of_undo(bench).lost == (loses,), change
+        bench.database.ask_nothing(
+            "UPDATE library_author SET name = 'Ann', age = 30, note = 'none' WHERE id = 1"
+        )
+        assert plan_of_undo(bench).lost == ()

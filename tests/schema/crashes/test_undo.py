@@ -154,7 +154,8 @@ def test_values_that_the_column_of_before_cannot_hold_stand_against_an_undo(make
         ("note = 'None'", "the values of library_author.note"),
     ):
         bench.database.ask_nothing(f"UPDATE library_author SET {change} WHERE id = 1")
-        assert plan_of_undo(bench).lost == (loses,), change
+        fits = kind == "sqlite" and change.startswith("age")  # whose integers all have the same range
+        assert plan_of_undo(bench).lost == (() if fits else (loses,)), change
         bench.database.ask_nothing(
             "UPDATE library_author SET name = 'Ann', age = 30, note = 'none' WHERE id = 1"
         )

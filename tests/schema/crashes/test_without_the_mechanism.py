@@ -10,8 +10,10 @@ import pytest
 from bench import Bench, Case
 from deaths import Watch
 from django.db import DatabaseError, migrations
-from situations_of_migrations import ORGANISATION_GAINS_A_LEVEL, alone, poems
+from situations_of_migrations import CASES, ORGANISATION_GAINS_A_LEVEL, alone, poems
+from undone import undo
 
+from django_runbook.databases import MySQLDatabase
 from django_runbook.exceptions import RunbookError
 from django_runbook.ledger import LedgerOperation
 from django_runbook.schema import stepwise
@@ -111,3 +113,26 @@ def restore_text(self: StepwiseMigration, unit: object, planned: LedgerOperation
 def without_made_names(bench: Bench) -> list[str]:
     """Names that Django makes from the table's are those of the time."""
     return sorted(re.sub(r"`library_(poem|verse)_\w+`", "`made`", line) for line in bench.outcome)
+
+
+def test_without_the_definitions_from_before_an_undo_takes_nothing_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    bench.process()
+    monkeypatch.setattr(MySQLDatabase, "way_back", lambda self, sql, before: [])
+    undo(bench, definitions)
+    assert bench.outcome != before
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_without_the_details_an_undo_ends_in_a_schema_that_is_only_alike(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    case = next(it for it in CASES if it.name == "AlterField (not unique)")
+    bench = make_bench(kind, case)
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    bench.process()
+    monkeypatch.setattr(type(bench.database), "restore_details", lambda self, before: None)
+    undo(bench, definitions)
+    assert bench.outcome != before

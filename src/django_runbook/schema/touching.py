@@ -41,6 +41,8 @@ class Table:
         if isinstance(operation, operations.RunPython | operations.RunSQL):
             own = any(app == app_label for app, _name in self.models)
             return own or self.is_named_in(_text(operation))
+        if isinstance(operation, operations.DeleteModel):
+            return (app_label, operation.name_lower) in self.models
         spread = self.targets if isinstance(operation, SPREADING) else frozenset()
         return any(operation.references_model(name, app) for app, name in self.models | spread)
 

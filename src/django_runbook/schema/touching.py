@@ -36,7 +36,8 @@ class Table:
         """May an operation of a migration of `app_label` change this table?
 
         By Django's own `references_model`, which says yes where in doubt. RunPython and RunSQL, of which it
-        would always say so, count as touching the tables of their app and those that their text names.
+        would always say so, count as touching the tables of their app and those that their text names;
+        DeleteModel touches its own.
         """
         if isinstance(operation, operations.RunPython | operations.RunSQL):
             own = any(app == app_label for app, _name in self.models)

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_runbook.exceptions import Refused
-from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash
+from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash, worst
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
 from django_runbook.schema.nature import Demand, Tightening, tightenings
@@ -21,6 +21,7 @@ CRASH_WORDS = {
     CrashMeaning.ALL_OR_NOTHING: gettext_lazy("all or nothing"),
     CrashMeaning.RESUMABLE: gettext_lazy("goes on by statement"),
     CrashMeaning.AT_LEAST_ONCE: gettext_lazy("at least once"),
+    CrashMeaning.NOT_RESUMABLE: gettext_lazy("only a restore is sure"),
 }
 
 
@@ -98,15 +99,18 @@ class Migrate(Step):
     def crash_meaning(self, place: Place) -> str:
         """The worst of its migrations, and the operation that is the reason."""
         keys = self.keys(place)
-        judged = [
-            judge_crash(place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl) for key in keys
-        ]
-        worst = max(judged, key=lambda it: list(CrashMeaning).index(it.meaning), default=CrashJudgement())
-        words = str(CRASH_WORDS[worst.meaning])
-        if not worst.operation:
+        judged = [self._judge(key, place) for key in keys]
+        found = worst(judged)
+        words = str(CRASH_WORDS[found.meaning])
+        if not found.operation:
             return words
-        app_label, name = keys[judged.index(worst)]
-        return f"{words}: {worst.operation} ({app_label}.{name})"
+        app_label, name = keys[judged.index(found)]
+        return f"{words}: {found.operation} ({app_label}.{name})"
+
+    def _judge(self, key: Key, place: Place) -> CrashJudgement:
+        return judge_crash(
+            place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl, atomic_ddl=place.atomic_ddl
+        )
 
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)

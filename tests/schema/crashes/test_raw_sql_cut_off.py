@@ -1,0 +1,90 @@
+"""What the plan says of raw SQL that no resume can make good, shown with sessions that the server ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from bench import Bench, Case
+from django.db import DatabaseError, migrations
+from django.db.migrations.operations.base import Operation
+from situations_of_migrations import alone
+
+from django_runbook.exceptions import RunbookError
+from django_runbook.schema.crashes import CrashMeaning, judge_crash
+
+MakeBench = Callable[[str, Case], Bench]
+
+GROW = "UPDATE library_author SET age = age + 1"
+DIE_ONCE = {
+    "mariadb": [
+        "CREATE SEQUENCE deaths",
+        "CREATE PROCEDURE die_once() BEGIN IF NEXTVAL(deaths) = 1 THEN KILL CONNECTION_ID(); END IF; END",
+        "CREATE PROCEDURE grow_with_ddl() BEGIN"
+        f" {GROW}; CREATE TABLE IF NOT EXISTS made (id INT); CALL die_once(); END",
+    ],
+    "postgresql": [
+        "CREATE SEQUENCE deaths",
+        "CREATE FUNCTION die_once() RETURNS boolean LANGUAGE sql AS"
+        " 'SELECT nextval(''deaths'') = 1 AND pg_terminate_backend(pg_backend_pid())'",
+    ],
+}
+
+
+def cut_off(make_bench: MakeBench, kind: str, *sql: str | Sequence[str]) -> tuple[CrashMeaning, list[int]]:
+    """Apply operations whose session ends in their middle, go on; return the plan's word and the ages."""
+
+    def operations() -> list[Operation]:
+        return [migrations.RunSQL(it) for it in sql]
+
+    bench = make_bench(kind, alone("raw SQL", operations))
+    for statement in DIE_ONCE[kind]:
+        bench.database.ask_nothing(statement)
+    with bench.database.lock(), pytest.raises((DatabaseError, RunbookError)):
+        bench.process()
+    bench.connection.close()
+    bench.process()
+    ages = [age for (age,) in bench.database.ask("SELECT age FROM library_author ORDER BY id")]
+    judged = judge_crash(bench.migration(), rolls_back_ddl=bench.database.rolls_back_ddl)
+    return judged.meaning, ages
+
+
+ONCE, TWICE, NEVER = [31, 41], [32, 42], [30, 40]
+DIE = "SELECT die_once(), pg_sleep(0.1)"
+
+
+@pytest.mark.parametrize(
+    ("sql", "meaning", "ages"),
+    [
+        (
+            [f"{GROW}; ALTER TABLE library_author ADD IF NOT EXISTS x INT; CALL die_once()"],
+            "at least once",
+            TWICE,
+        ),
+        ([f"START TRANSACTION; {GROW}; COMMIT; CALL die_once()"], "at least once", TWICE),
+        (["CALL grow_with_ddl()"], "at least once", TWICE),
+        ([f"ALTER TABLE library_author ADD x INT; CALL die_once(); {GROW}"], "not resumable", NEVER),
+        (
+            ["SELECT 1 INTO @n", "CALL die_once()", "UPDATE library_author SET age = age + COALESCE(@n, 0)"],
+            "not resumable",
+            NEVER,
+        ),
+        (
+            ["SET @n = 1", "CALL die_once()", "UPDATE library_author SET age = age + @n"],
+            "at least once",
+            ONCE,
+        ),
+    ],
+)
+def test_on_mariadb(make_bench: MakeBench, sql: Sequence[str], meaning: str, ages: list[int]):
+    assert cut_off(make_bench, "mariadb", sql) == (CrashMeaning(meaning), ages)
+
+
+def test_on_postgresql_after_a_commit_of_its_own(make_bench: MakeBench):
+    found = cut_off(make_bench, "postgresql", f"{GROW}; COMMIT", DIE)
+    assert found == (CrashMeaning.AT_LEAST_ONCE, TWICE)
+
+
+def test_on_postgresql_without_one(make_bench: MakeBench):
+    found = cut_off(make_bench, "postgresql", GROW, DIE)
+    assert found == (CrashMeaning.ALL_OR_NOTHING, ONCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from textwrap import shorten
 
@@ -39,6 +39,8 @@ class CrashJudgement:
 
     meaning: CrashMeaning = CrashMeaning.ALL_OR_NOTHING
     operation: str = ""
+    number: int = field(default=0, compare=False)
+    """The operation's place among those that touch the database, from 0."""
 
 
 def judge_crash(migration: Migration, *, rolls_back_ddl: bool, atomic_ddl: bool = True) -> CrashJudgement:
@@ -67,9 +69,10 @@ def _of_operations(migration: Migration, rolls_back_ddl: bool) -> Iterator[Crash
     found = list(flat(migration.operations))
     for number, operation in enumerate(found):
         if isinstance(operation, RunSQL):
-            yield from _of_sql(operation, rolls_back_ddl)
+            judged = [*_of_sql(operation, rolls_back_ddl)]
             if not whole:
-                yield from _of_session(operation, found[number + 1 :], rolls_back_ddl)
+                judged += _of_session(operation, found[number + 1 :], rolls_back_ddl)
+            yield from (replace(it, number=number) for it in judged)
         elif not whole and _escapes_transactions(operation, migration, rolls_back_ddl):
             yield _at_least_once(operation.describe())
 

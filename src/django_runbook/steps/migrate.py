@@ -8,11 +8,14 @@ from typing import Any, Self
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash, worst
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
 from django_runbook.schema.nature import Demand, Tightening, tightenings
+from django_runbook.schema.resuming import refuse_unsafe_resume
+from django_runbook.schema.states import applied_migrations
 from django_runbook.steps.backup import Backup
 from django_runbook.steps.base import Column, Context, Place, Problem, Step, sha256_of
 from django_runbook.steps.verify import NoRows, Verify
@@ -114,6 +117,8 @@ class Migrate(Step):
 
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)
+        for key in self._missing(keys, context.database):
+            refuse_unsafe_resume(context.place.history.migration(key), context.database, context.run_id)
         apply(
             context.database,
             keys,
@@ -122,6 +127,11 @@ class Migrate(Step):
             safe_point=context.safe_point,
         )
         return {"migrations": [f"{app}.{name}" for app, name in keys]}
+
+    def _missing(self, keys: Iterable[Key], database: Database) -> list[Key]:
+        """Those that are not recorded: an earlier attempt of this run may have applied some."""
+        applied = applied_migrations(database.connection)
+        return [key for key in keys if key not in applied]
 
     def _backwards(self, place: Place) -> Iterator[Problem]:
         history = place.history

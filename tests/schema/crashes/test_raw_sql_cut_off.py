@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
-from bench import Bench, Case
+from bench import RUN, Bench, Case
 from django.db import DatabaseError, migrations
 from django.db.migrations.operations.base import Operation
 from situations_of_migrations import alone
 
-from django_runbook.exceptions import RunbookError
-from django_runbook.schema.crashes import CrashMeaning, judge_crash
+from django_runbook.exceptions import Refused, RunbookError
+from django_runbook.schema.crashes import judge_crash
+from django_runbook.schema.resuming import refuse_unsafe_resume
 
 MakeBench = Callable[[str, Case], Bench]
 
@@ -31,8 +33,19 @@ DIE_ONCE = {
 }
 
 
-def cut_off(make_bench: MakeBench, kind: str, *sql: str | Sequence[str]) -> tuple[CrashMeaning, list[int]]:
-    """Apply operations whose session ends in their middle, go on; return the plan's word and the ages."""
+@dataclass(frozen=True, kw_only=True)
+class CutOff:
+    """What came of operations whose session the server has ended in their middle."""
+
+    meaning: str
+    """What the plan says of them."""
+    refused: str
+    """What `resume` says before it goes on."""
+    ages: list[int]
+    """After going on all the same."""
+
+
+def cut_off(make_bench: MakeBench, kind: str, *sql: str | Sequence[str]) -> CutOff:
 
     def operations() -> list[Operation]:
         return [migrations.RunSQL(it) for it in sql]
@@ -43,10 +56,15 @@ def cut_off(make_bench: MakeBench, kind: str, *sql: str | Sequence[str]) -> tupl
     with bench.database.lock(), pytest.raises((DatabaseError, RunbookError)):
         bench.process()
     bench.connection.close()
+    refused = ""
+    try:
+        refuse_unsafe_resume(bench.migration(), bench.database, RUN)
+    except Refused as error:
+        refused = str(error)
     bench.process()
     ages = [age for (age,) in bench.database.ask("SELECT age FROM library_author ORDER BY id")]
     judged = judge_crash(bench.migration(), rolls_back_ddl=bench.database.rolls_back_ddl)
-    return judged.meaning, ages
+    return CutOff(meaning=judged.meaning.value, refused=refused, ages=ages)
 
 
 ONCE, TWICE, NEVER = [31, 41], [32, 42], [30, 40]
@@ -77,14 +95,33 @@ DIE = "SELECT die_once(), pg_sleep(0.1)"
     ],
 )
 def test_on_mariadb(make_bench: MakeBench, sql: Sequence[str], meaning: str, ages: list[int]):
-    assert cut_off(make_bench, "mariadb", sql) == (CrashMeaning(meaning), ages)
+    found = cut_off(make_bench, "mariadb", sql)
+    assert (found.meaning, found.ages) == (meaning, ages)
+    assert bool(found.refused) is (meaning == "not resumable")
+
+
+def test_the_refusal_names_the_statement_and_the_ways_out(make_bench: MakeBench):
+    found = cut_off(make_bench, "mariadb", ["SELECT 1 INTO @n", "CALL die_once()", f"{GROW} WHERE id >= @n"])
+    assert found.refused == (
+        "Migration library.0002_tested was cut off after a part of it had been applied, and going on could "
+        "end in another result: Raw SQL operation: SELECT 1 INTO @n\n"
+        "Restore the run's backup with `manage.py runbook restore`. If you finish the migration by hand "
+        "instead, record it with `manage.py migrate --fake library 0002_tested`, then run "
+        "`manage.py runbook resume`."
+    )
+
+
+def test_what_was_cut_off_before_the_session_held_anything_goes_on(make_bench: MakeBench):
+    keeping = ["SELECT 1 INTO @n", "UPDATE library_author SET age = age + @n"]
+    found = cut_off(make_bench, "mariadb", "CALL die_once()", keeping)
+    assert found == CutOff(meaning="not resumable", refused="", ages=ONCE)
 
 
 def test_on_postgresql_after_a_commit_of_its_own(make_bench: MakeBench):
     found = cut_off(make_bench, "postgresql", f"{GROW}; COMMIT", DIE)
-    assert found == (CrashMeaning.AT_LEAST_ONCE, TWICE)
+    assert found == CutOff(meaning="at least once", refused="", ages=TWICE)
 
 
 def test_on_postgresql_without_one(make_bench: MakeBench):
     found = cut_off(make_bench, "postgresql", GROW, DIE)
-    assert found == (CrashMeaning.ALL_OR_NOTHING, ONCE)
+    assert found == CutOff(meaning="all or nothing", refused="", ages=ONCE)

@@ -97,6 +97,19 @@ def test_one_of_several_poolers_on_a_port_is_found(
     assert len(found(database)) == 1
 
 
+def test_a_pool_that_moves_a_connection_among_its_sessions_is_found(make_pooled: MakePooled) -> None:
+    database = make_pooled("transaction", server_round_robin=1)
+    others = [database.connection.copy() for _number in range(3)]
+    for other in others:
+        other.set_autocommit(False)
+        other.cursor().execute("SELECT 1")
+    for other in others:
+        other.rollback()
+        other.close()
+    [finding] = found(database)
+    assert re.search(r": server process \d+ served this connection, then \d+ did\.", finding.message)
+
+
 def test_a_pool_with_other_clients_is_found(make_pooled: MakePooled) -> None:
     database = make_pooled("transaction", default_pool_size=4)
     done = Event()

@@ -17,6 +17,10 @@ CONTROLS_TRANSACTION = begins_with(
     rf"{_ENDS}|BEGIN|START\s+TRANSACTION|XA|(?:UN)?LOCK\s+TABLES?"
     r"|SET\s+(?:(?:SESSION|LOCAL)\s+|@@(?:session\.|local\.)?)?autocommit"
 )
+LOCKS_TABLES = begins_with(
+    r"LOCK\s+TABLES?|FLUSH\s+TABLES?\b[^;]*\bLOCK|FLUSH\s+TABLES?\b[^;]*\bFOR\s+EXPORT"
+)
+UNLOCKS_TABLES = begins_with(r"UNLOCK\s+TABLES?")
 RUNS_MORE = begins_with("CALL|EXECUTE")
 """What it runs is written elsewhere, and may be DDL."""
 HOLDS_IN_TRANSACTION = begins_with("INSERT|UPDATE|DELETE|REPLACE|SELECT|WITH|SET|DO|LOAD")
@@ -76,6 +80,17 @@ def left_out(found: Sequence[str]) -> str:
     """
     several = len(found) > 1 and not HOLDS_IN_TRANSACTION.match(found[0])
     return found[1] if several and not CONTROLS_TRANSACTION.match(found[0]) else ""
+
+
+def locking(found: Sequence[str]) -> str:
+    """The statement of a text that locks tables, so that it leaves them locked for what comes after it."""
+    locked = ""
+    for statement in found:
+        if LOCKS_TABLES.match(statement):
+            locked = statement
+        elif UNLOCKS_TABLES.match(statement):
+            locked = ""
+    return locked
 
 
 def lost(found: Sequence[str], later: str) -> str:

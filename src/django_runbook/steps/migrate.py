@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from django.db.migrations.operations import RunSQL
+from django.db.migrations.operations.base import Operation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
+from django_runbook.schema import scripts
 from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash, worst
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
-from django_runbook.schema.nature import Demand, Tightening, tightenings
+from django_runbook.schema.nature import Demand, Tightening, flat, tightenings
 from django_runbook.schema.resuming import refuse_unsafe_resume
 from django_runbook.schema.states import applied_migrations
 from django_runbook.steps.backup import Backup
@@ -83,6 +86,8 @@ class Migrate(Step):
         if keys and not place.backed_up:
             yield _needs_backup()
         yield from self._tightens_too_early(place, keys)
+        if not place.rolls_back_ddl:
+            yield from self._leaves_locked(place, keys)
 
     def after(self, place: Place) -> Place:
         return place.migrated(self.keys(place))
@@ -160,6 +165,21 @@ class Migrate(Step):
         except Refused:
             return False
 
+    def _leaves_locked(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
+        """The server then refuses any statement on a table that is not locked, as the ledger's are not."""
+        for key in keys:
+            for operation in flat(place.history.operations(key)):
+                statement = locking_statement(operation)
+                if statement:
+                    yield Problem(
+                        message=_(
+                            "%(app)s.%(migration)s leaves tables locked behind '%(statement)s', so that the "
+                            "run's ledger could not be written: put all up to UNLOCK TABLES into one element "
+                            "of the list of RunSQL, or lock no tables."
+                        )
+                        % {"app": key[0], "migration": key[1], "statement": statement}
+                    )
+
     def _tightens_too_early(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
         if not (place.filled or any(step.columns_filled | step.columns_read for step in place.later)):
             return
@@ -174,6 +194,14 @@ class Migrate(Step):
                     return
             migration.mutate_state(state, preserve=False)
             previous = key
+
+
+def locking_statement(operation: Operation) -> str:
+    """The first statement of a RunSQL that leaves tables locked, or nothing."""
+    if not isinstance(operation, RunSQL):
+        return ""
+    sent = (scripts.statements(text) for text in scripts.texts(operation, split=True))
+    return next(filter(None, map(scripts.locking, sent)), "").strip().rstrip(";")
 
 
 def _too_early(place: Place, key: Key, previous: Key | None, item: Tightening) -> Problem | None:

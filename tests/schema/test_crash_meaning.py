@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import migrations, models
@@ -63,6 +64,7 @@ def test_a_crash_means(tried: migrations.Migration, rolls_back: bool, meaning: C
     assert bool(judged.operation) is (meaning is CrashMeaning.AT_LEAST_ONCE)
 
 
+ROW = "INSERT INTO a VALUES (1, 'COMMIT');\n"
 RAW = "Raw SQL operation: "
 NEVER = CrashMeaning.NOT_RESUMABLE
 TWICE = CrashMeaning.AT_LEAST_ONCE
@@ -79,6 +81,9 @@ PROCEDURE = "CREATE PROCEDURE tidy() BEGIN DELETE FROM log; COMMIT; SET @n = (SE
         ([("UPDATE a SET x = %s", ["COMMIT; BEGIN"])], CrashMeaning.RESUMABLE, ""),
         (PROCEDURE, CrashMeaning.RESUMABLE, ""),
         ([PROCEDURE], CrashMeaning.RESUMABLE, ""),
+        (ROW * 2, CrashMeaning.RESUMABLE, ""),
+        ([ROW * 2], CrashMeaning.RESUMABLE, ""),
+        ([f"{ROW}/* ; */ CALL tidy();{ROW}"], TWICE, "/* ; */ CALL tidy()"),
         ("", CrashMeaning.RESUMABLE, ""),
         ([], CrashMeaning.RESUMABLE, ""),
         ("CALL tidy()", TWICE, "CALL tidy()"),
@@ -179,6 +184,13 @@ def test_where_ddl_commits_the_next_statement_of_an_operation_is_a_piece_of_its_
         assert judged == CrashJudgement(meaning=NEVER, operation=RAW + together[0])
     in_one = judge_crash(migration(migrations.RunSQL([";".join(together)])), rolls_back_ddl=False)
     assert in_one.meaning is CrashMeaning.RESUMABLE
+
+
+def test_a_long_script_of_rows_is_judged_at_once():
+    """The parser would take minutes."""
+    with patch("sqlparse.split", side_effect=AssertionError):
+        judged = judge_crash(migration(migrations.RunSQL(ROW * 100_000)), rolls_back_ddl=False)
+    assert judged.meaning is CrashMeaning.RESUMABLE
 
 
 def test_the_worst_operation_is_named():

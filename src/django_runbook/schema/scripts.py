@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import sqlparse
 from django.db.migrations.operations import RunSQL
@@ -34,9 +35,12 @@ SETS_CONFIG = re.compile(
 )
 """For the session; with `true` as its last argument it is for the transaction."""
 SETS = begins_with(r"SET(?!\s+LOCAL\b|\s+(?:SESSION\s+)?\w*timeout\b)")
-"""Timeouts left out: a new session has others, and does the same."""
+"""Timeouts left out: they change no result."""
 COMPUTES = re.compile(r"\bSELECT\b|\w\s*\(", re.IGNORECASE)
 ASSIGNS = re.compile(r":=|\bINTO\s+@", re.IGNORECASE)
+FIRST_WORD = re.compile(r"(?:\A|;)\s*(\S{0,8})")
+"""Of a statement, and of more than that where a text constant has a semicolon."""
+ROWS = {"INSERT", "UPDATE", "DELETE", "REPLACE", ""}
 VARIABLE = re.compile(r"(?<![@\w])@(`[^`]+`|\w+)")
 
 
@@ -52,8 +56,24 @@ def texts(operation: RunSQL, *, split: bool) -> list[str]:
 
 def statements(text: str) -> list[str]:
     """The statements in a text, by the parser that Django splits with; comments alone are none."""
-    found = sqlparse.split(text) if ";" in text.rstrip().rstrip(";") else [text]
+    found = (text,) if _is_plain(text) else _split(text)
     return [statement for statement in found if not EMPTY.fullmatch(statement)]
+
+
+def _is_plain(text: str) -> bool:
+    """Is it a single statement, or a script of rows, which is long and of which nothing is to be said?
+
+    The parser takes about ten seconds for a megabyte.
+    """
+    if ";" not in text.rstrip().rstrip(";"):
+        return True
+    words = {word.upper() for word in FIRST_WORD.findall(text)}
+    return words <= ROWS and not ASSIGNS.search(text) and not SETS_CONFIG.search(text)
+
+
+@lru_cache(maxsize=128)
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(sqlparse.split(text))
 
 
 def ending_transaction(found: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from django.apps.registry import Apps
@@ -54,20 +55,14 @@ class Table:
 
 
 def tables(apps: Apps, names: Collection[str]) -> list[Table]:
-    """The tables called `names`, with the models of `apps`; a table without a model has none."""
-    found = {name: Table(name=name, models=frozenset(), targets=frozenset()) for name in names}
+    """The tables called `names`, with the models of `apps`; a table without a model has none.
+
+    Upper and lower case are the same, as they are on servers that store names in lower case.
+    """
+    stored = defaultdict(list)
     for model in apps.get_models(include_auto_created=True):
-        table = model._meta.db_table
-        if table in found:
-            targets = frozenset(
-                _key(field.related_model)
-                for field in model._meta.local_fields
-                if isinstance(field.related_model, type)
-            )
-            through = model._meta.auto_created
-            own = {_key(model), _key(through)} if isinstance(through, type) else {_key(model)}
-            found[table] = Table(name=table, models=found[table].models | own, targets=targets)
-    return list(found.values())
+        stored[model._meta.db_table.lower()].append(model)
+    return [_table(name, stored[name.lower()]) for name in names]
 
 
 def source_beside(code: Callable[..., object] | type) -> str:
@@ -77,6 +72,17 @@ def source_beside(code: Callable[..., object] | type) -> str:
         return inspect.getsource(module) if module else ""
     except (OSError, TypeError):
         return ""
+
+
+def _table(name: str, stored: Sequence[type[models.Model]]) -> Table:
+    """A table between two models counts as the model's that has the many-to-many field, too."""
+    owners = [model._meta.auto_created for model in stored]
+    fields = [field for model in stored for field in model._meta.local_fields]
+    return Table(
+        name=name,
+        models=frozenset(_key(it) for it in (*stored, *owners) if isinstance(it, type)),
+        targets=frozenset(_key(it.related_model) for it in fields if isinstance(it.related_model, type)),
+    )
 
 
 def _text(operation: Operation) -> str:

@@ -224,6 +224,7 @@ class MariaDB(PrivateServer):
             self.program("mariadb-install-db"),
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
+            f"--tmpdir={self.directory}",
             "--skip-test-db",
             *self.run_as(),
         )

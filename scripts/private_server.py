@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 from urllib.parse import quote
 
 START_SECONDS = 60
@@ -224,6 +224,7 @@ class MariaDB(PrivateServer):
             self.program("mariadb-install-db"),
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
+            f"--tmpdir={self.directory}",
             "--skip-test-db",
             *self.run_as(),
         )
@@ -399,7 +400,13 @@ def private_server(kind: str, *, in_memory: bool = False) -> Iterator[PrivateSer
         yield server
 
 
-def find_program(name: str, server: PrivateServer, folders: Sequence[Path], *, first: bool = False) -> str:
+class Packaged(Protocol):
+    """What comes with a Debian package."""
+
+    package: ClassVar[str]
+
+
+def find_program(name: str, server: Packaged, folders: Sequence[Path], *, first: bool = False) -> str:
     """Find a program on PATH and in `folders`, which go before PATH if `first`. Raise ServerMissing."""
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     places = [str(folder) for folder in folders]

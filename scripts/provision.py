@@ -220,6 +220,7 @@ NEEDS = {
         packages=("postgresql",),
         is_met=lambda: _has_program("postgres") and _has_program("pg_dump"),
     ),
+    "pgbouncer": Need(what="PgBouncer", packages=("pgbouncer",), is_met=lambda: _has_program("pgbouncer")),
     "mysqlclient": Need(
         what="what mysqlclient is built with",
         packages=("default-libmysqlclient-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),

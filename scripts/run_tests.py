@@ -23,7 +23,7 @@ from provision import (
     say,
 )
 
-NEEDED = ("mariadb", "postgresql", "mysqlclient")
+NEEDED = ("mariadb", "postgresql", "pgbouncer", "mysqlclient")
 PYTHONS = ("3.11", "3.12", "3.13")
 DJANGOS = ("5.2", "6.0", "6.1")
 OLDEST_PYTHON = {"6.0": "3.12", "6.1": "3.12"}

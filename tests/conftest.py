@@ -23,6 +23,7 @@ import django
 import pytest
 from django.db import connections
 from example_project import ExampleProjects, Project
+from private_pooler import PgBouncer, private_pooler
 from private_server import PrivateServer, ServerMissing, private_server
 
 from django_runbook.databases import Database, get_database
@@ -74,6 +75,23 @@ def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Pri
                 except ServerMissing as error:
                     report_missing(request.config, kind, str(error))
             return servers[kind]
+
+        yield start
+
+
+@pytest.fixture
+def start_pooler(
+    request: pytest.FixtureRequest, start_server: Callable[[str], PrivateServer]
+) -> Iterator[Callable[..., PgBouncer]]:
+    """Call it with a pool mode, and settings, to get a PgBouncer before the session's PostgreSQL server."""
+    with ExitStack() as stack:
+
+        def start(mode: str, **settings: object) -> PgBouncer:
+            try:
+                return stack.enter_context(private_pooler(start_server("postgresql"), mode, **settings))
+            except ServerMissing as error:
+                report_missing(request.config, "pgbouncer", str(error))
+                raise
 
         yield start
 
@@ -133,9 +151,9 @@ def pointed_at(alias: str, place: dict[str, Any]) -> Iterator[Database]:
 def report_missing(config: pytest.Config, kind: str, why: str) -> None:
     """Skip the test and remember the server's name; in CI, where all must be there, fail."""
     if os.environ.get("CI"):
-        pytest.fail(f"No {kind} server: {why}")
+        pytest.fail(f"No {kind}: {why}")
     config.stash.setdefault(missing_servers, {})[kind] = why
-    pytest.skip(f"no {kind} server")
+    pytest.skip(f"no {kind}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from django.db import models
+from django.db import migrations, models
 from django.db.models import Q
 from library import APP, CONTRACT, DROP, EXPAND, INITIAL, UNIQUE, add, runbook, start
 
@@ -65,6 +67,34 @@ def test_a_right_list_is_planned_as_it_is_written():
     plan = make_plan(runbook(*steps), start(INITIAL, EXPAND, CONTRACT, applied=["0001_initial"]))
     assert [planned.step for planned in plan.steps] == steps
     assert [planned.key for planned in plan.steps][:2] == ["1-backup", "2-migrate-library-0002"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "statement"),
+    [
+        ("LOCK TABLES a WRITE; UPDATE a SET x = 1; UNLOCK TABLES", "LOCK TABLES a WRITE"),
+        (["lock table a read", "UNLOCK TABLES"], "lock table a read"),
+        (["UNLOCK TABLES; FLUSH TABLES a WITH READ LOCK"], "FLUSH TABLES a WITH READ LOCK"),
+        (["LOCK TABLES a WRITE; UPDATE a SET x = 1; UNLOCK TABLES"], ""),
+        ("FLUSH TABLES; UPDATE a SET x = 'LOCK TABLES'", ""),
+    ],
+)
+def test_tables_left_locked_are_refused_where_the_ledger_is_written_between_statements(
+    sql: str | list[str], statement: str
+):
+    place = start(INITIAL, ("0002_coming", [migrations.RunSQL(sql)]), applied=["0001_initial"])
+    steps = [Backup(), Migrate.all()]
+    assert make_plan(runbook(*steps), place)
+    elsewhere = replace(place, rolls_back_ddl=False)
+    if not statement:
+        assert make_plan(runbook(*steps), elsewhere)
+        return
+    assert refusal(elsewhere, *steps).message == (
+        "The plan of 'library.release' is refused; nothing was touched.\n"
+        f"Step 2, Migrate.all(): library.0002_coming leaves tables locked behind '{statement}', so that the "
+        "run's ledger could not be written: put all up to UNLOCK TABLES into one element of the list of "
+        "RunSQL, or lock no tables."
+    )
 
 
 def test_a_change_before_any_backup_is_refused_with_the_whole_message():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from drill import journals, ledger_tables, nothing_touched, runbook, write_runbook
+from drill import connected, journals, ledger_tables, nothing_touched, runbook, write_runbook
 from example_project import Project
-from private_server import free_port
+from private_pooler import PgBouncer, private_pooler
+from private_server import PrivateServer, free_port
 
 SOUND = ("Backup()", "Migrate.all()", "Verify()")
 
@@ -109,6 +110,53 @@ def test_a_missing_client_program_is_refused(at_0032: Project) -> None:
     words = refused(at_0032, "run", PATH="/nonexistent")
     assert "runbook.P102: Client programs of" in words
     assert program in words
+
+
+@pytest.mark.parametrize("at_0032", ["mariadb"], indirect=True)
+def test_a_table_without_transactions_is_refused_where_the_plan_changes_it(at_0032: Project) -> None:
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE ancien_journal (ligne TEXT) ENGINE=MyISAM")
+    checked = runbook(at_0032, "check").stdout
+    assert "runbook.P108" in checked
+    assert "ancien_journal (MyISAM)" in " ".join(checked.split())
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE core_nouveau (x INT) ENGINE=Aria")
+        cursor.execute("ALTER TABLE django_migrations ENGINE=Aria")
+    words = refused(at_0032, "run")
+    assert (
+        "runbook.P108: The plan changes tables of database 'default' whose engine takes no part in" in words
+    )
+    assert "django_migrations (Aria)" in words
+    assert "core_nouveau" not in words
+    assert "ALTER TABLE `django_migrations` ENGINE=InnoDB;" in words
+
+
+@pytest.mark.parametrize("at_0032", ["postgresql"], indirect=True)
+def test_a_run_and_its_resume_are_refused_through_a_pool_that_shares_sessions(
+    at_0032: Project, start_pooler: Callable[..., PgBouncer], start_server: Callable[[str], PrivateServer]
+) -> None:
+    """The same pooler, whose mode is changed meanwhile."""
+    url = through(start_pooler("transaction"), at_0032)
+    words = refused(at_0032, "run", DATABASE_URL=url)
+    assert "runbook.P110: A connection pooler in transaction or statement mode stands before" in words
+    assert "through a pool in session mode" in words
+    port = free_port()
+    write_runbook(at_0032, "failing", "Backup()", 'Command(["false"])', "Migrate.all()")
+    with private_pooler(start_server("postgresql"), "session", listen_port=port) as pooler:
+        runbook(at_0032, "run", "failing", exit=1, DATABASE_URL=through(pooler, at_0032))
+    write_runbook(at_0032, "failing", "Backup()", 'Command(["true"])', "Migrate.all()")
+    with private_pooler(start_server("postgresql"), "transaction", listen_port=port) as pooler:
+        said = runbook(at_0032, "resume", exit=2, DATABASE_URL=through(pooler, at_0032)).stderr
+    assert "A connection pooler in transaction or statement mode stands before" in said
+    with private_pooler(start_server("postgresql"), "session", listen_port=port) as pooler:
+        runbook(at_0032, "resume", DATABASE_URL=through(pooler, at_0032))
+
+
+def through(pooler: PgBouncer, project: Project) -> str:
+    """The project's database URL by way of a pooler."""
+    url = urlsplit(project.database_url)
+    user, _at, _place = url.netloc.rpartition("@")
+    return url._replace(netloc=f"{user}@{pooler.host}:{pooler.port}").geturl()
 
 
 BROKEN = {

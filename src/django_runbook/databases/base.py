@@ -88,6 +88,9 @@ class Database(ABC):
     has_autocommit_ddl: ClassVar[bool] = False
     """Are there DDL statements that a transaction cannot hold?"""
 
+    atomic_ddl_since: ClassVar[tuple[Server, ...]] = ()
+    """Of each product that once left DDL statements half done in a crash: the first version that does not."""
+
     dump_suffix: ClassVar[str]
     """How a dump's file name ends before compression: ".sql" or ".sqlite3"."""
 
@@ -139,8 +142,10 @@ class Database(ABC):
         Raise LockHeld if another session has the lock and does not let go of it within `wait`; `notify` is
         told about the waiting. Within the block, a statement that would run on any other session than the
         one that took the lock raises SessionLost before it is sent: Django reopens a closed connection
-        silently, and the lock does not come back with it.
+        silently, and the lock does not come back with it. Raise Refused if a pooler shares the session, so
+        that no lock on it would hold.
         """
+        self.refuse_pooling()
         self.connection.ensure_connection()
         session = self.connection.connection
 
@@ -183,6 +188,13 @@ class Database(ABC):
                     cursor.execute(statement)
             yield
 
+    def refuse_pooling(self) -> None:
+        """Raise Refused if a connection pooler gives this session to others between two transactions.
+
+        Or if that cannot be told. Only where poolers are looked for; see the reference.
+        """
+        return
+
     @abstractmethod
     def take_lock(self) -> AbstractContextManager[None]:
         """Take the lock on this connection's session at once, or raise LockHeld naming the holder.
@@ -197,6 +209,25 @@ class Database(ABC):
     @abstractmethod
     def server(self) -> Server:
         """Ask the server for its product and version."""
+
+    def needed_for_atomic_ddl(self, server: Server) -> Server | None:
+        """The version that `server` would have to be, so that a crash leaves each DDL statement done or not
+        done; None if it is.
+        """
+        newer = (it for it in self.atomic_ddl_since if it.version > server.version)
+        return next((it for it in newer if it.product == server.product), None)
+
+    def unsafe_tables(self) -> dict[str, str]:
+        """Tables that take no part in transactions, by name, with the engine that is the reason."""
+        return {}
+
+    def unsafe_default_engine(self) -> str:
+        """The engine that CREATE TABLE would give a table on this session, if it is such a one."""
+        return ""
+
+    def make_table_safe(self, table: str) -> str:
+        """The statement that would make a table take part in transactions."""
+        return ""
 
     @abstractmethod
     def size(self) -> int:

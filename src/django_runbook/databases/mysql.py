@@ -52,6 +52,11 @@ OTHER_DEFINITIONS = (
     " WHERE EVENT_SCHEMA = DATABASE() ORDER BY EVENT_NAME",
 )
 
+SAFE_ENGINE = "InnoDB"
+"""The one engine of both servers with transactions, foreign keys, and DDL that is atomic in a crash."""
+DEFAULT_ENGINES = "SHOW VARIABLES WHERE Variable_name IN ('default_storage_engine', 'enforce_storage_engine')"
+"""The second is MariaDB's, and goes before the first."""
+
 DUMP_OPTIONS = (
     "--single-transaction",
     "--quick",
@@ -84,6 +89,11 @@ MARIADB_TLS = {
 class MySQLDatabase(Database):
     rolls_back_ddl = False
     has_autocommit_ddl = True
+    atomic_ddl_since = (
+        Server(product="MySQL", version=(8, 0)),
+        Server(product="MariaDB", version=(10, 6, 1)),
+    )
+    """MySQL's manual, "Atomic Data Definition Statement Support"; MariaDB's, "Atomic DDL"."""
     dump_suffix = ".sql"
     streams_rows = False
     snapshot_statements = (
@@ -222,6 +232,23 @@ class MySQLDatabase(Database):
             [f"%{self.mark(run_id)}%"],
         )
         return [str(session) for (session,) in rows]
+
+    def unsafe_tables(self) -> dict[str, str]:
+        rows = self.ask(
+            "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+            " AND ENGINE <> %s AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW', 'TEMPORARY', 'SEQUENCE')"
+            " ORDER BY TABLE_NAME",
+            [SAFE_ENGINE],
+        )
+        return {str(table): str(engine) for table, engine in rows}
+
+    def unsafe_default_engine(self) -> str:
+        engines = dict(self.ask(DEFAULT_ENGINES))
+        engine = str(engines.get("enforce_storage_engine") or engines["default_storage_engine"])
+        return "" if engine.lower() == SAFE_ENGINE.lower() else engine
+
+    def make_table_safe(self, table: str) -> str:
+        return f"ALTER TABLE {self.quote(table)} ENGINE={SAFE_ENGINE};"
 
     def size(self) -> int:
         [(size,)] = self.ask(

@@ -17,7 +17,8 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils.translation import gettext as _
 
 from django_runbook.databases.base import Database, Orphan, Server, begins_with
-from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
+from django_runbook.databases.pooling import NoSecondConnection, sign_of_pooling
+from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, Refused, RestoreFailed
 from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
 
 TRAILER = b"-- PostgreSQL database dump complete"
@@ -90,6 +91,34 @@ class PostgreSQLDatabase(Database):
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
     )
+
+    def refuse_pooling(self) -> None:
+        self.refuse_open_transaction()
+        try:
+            sign = sign_of_pooling(self.connection)
+        except NoSecondConnection as error:
+            raise Refused(
+                _(
+                    "Whether a connection pooler shares the sessions of database '%(alias)s' cannot be told, "
+                    "because a second connection failed: %(error)s"
+                )
+                % {"alias": self.alias, "error": error},
+                _("Make room for a second connection, which the backup needs too, and try again."),
+            ) from error
+        if sign:
+            raise Refused(
+                _(
+                    "A connection pooler in transaction or statement mode stands before database "
+                    "'%(alias)s': %(sign)s. The run's lock, and all else that a session holds, would not "
+                    "last from one statement to the next."
+                )
+                % {"alias": self.alias, "sign": sign},
+                _(
+                    "Connect directly, or through a pool in session mode (PgBouncer: pool_mode = session): "
+                    "change HOST and PORT in DATABASES['%(alias)s'] for this command."
+                )
+                % {"alias": self.alias},
+            )
 
     @contextmanager
     def take_lock(self) -> Iterator[None]:

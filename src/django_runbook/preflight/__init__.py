@@ -8,15 +8,31 @@ from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.plan import Plan
 from django_runbook.preflight.base import Finding, PlanCheck, Severity, SituationCheck
+from django_runbook.preflight.default_engine import check_default_engine
 from django_runbook.preflight.directory import check_directory
+from django_runbook.preflight.engines import check_engines
 from django_runbook.preflight.lock import check_lock
 from django_runbook.preflight.models import check_models
+from django_runbook.preflight.pooling import check_pooling
 from django_runbook.preflight.programs import check_programs
+from django_runbook.preflight.server import check_server
 from django_runbook.preflight.space import check_backup_space
 from django_runbook.preflight.unfinished import check_unfinished
 
-SITUATION_CHECKS: tuple[SituationCheck, ...] = (check_directory, check_lock, check_unfinished)
-PLAN_CHECKS: tuple[PlanCheck, ...] = (check_programs, check_backup_space, check_models)
+SITUATION_CHECKS: tuple[SituationCheck, ...] = (
+    check_directory,
+    check_lock,
+    check_unfinished,
+    check_default_engine,
+    check_pooling,
+)
+PLAN_CHECKS: tuple[PlanCheck, ...] = (
+    check_programs,
+    check_backup_space,
+    check_models,
+    check_server,
+    check_engines,
+)
 
 
 def check_situation(database: Database) -> list[Finding]:

@@ -35,6 +35,8 @@ class Place:
     alias: str
     rolls_back_ddl: bool = True
     """Capability of the database."""
+    atomic_ddl: bool = True
+    """Does a crash of this server leave each DDL statement done or not done?"""
     applied: frozenset[Key]
     here: frozenset[Key] = frozenset()
     """Of the applied ones, those that an earlier step of this list applied."""

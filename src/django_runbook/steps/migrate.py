@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from django.db.migrations.operations import RunSQL
+from django.db.migrations.operations.base import Operation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
-from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash
+from django_runbook.schema import scripts
+from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash, worst
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
-from django_runbook.schema.nature import Demand, Tightening, tightenings
+from django_runbook.schema.nature import Demand, Tightening, flat, tightenings
+from django_runbook.schema.resuming import refuse_unsafe_resume
+from django_runbook.schema.states import applied_migrations
 from django_runbook.steps.backup import Backup
 from django_runbook.steps.base import Column, Context, Place, Problem, Step, sha256_of
 from django_runbook.steps.verify import NoRows, Verify
@@ -21,6 +27,7 @@ CRASH_WORDS = {
     CrashMeaning.ALL_OR_NOTHING: gettext_lazy("all or nothing"),
     CrashMeaning.RESUMABLE: gettext_lazy("goes on by statement"),
     CrashMeaning.AT_LEAST_ONCE: gettext_lazy("at least once"),
+    CrashMeaning.NOT_RESUMABLE: gettext_lazy("only a restore is sure"),
 }
 
 
@@ -79,6 +86,8 @@ class Migrate(Step):
         if keys and not place.backed_up:
             yield _needs_backup()
         yield from self._tightens_too_early(place, keys)
+        if not place.rolls_back_ddl:
+            yield from self._leaves_locked(place, keys)
 
     def after(self, place: Place) -> Place:
         return place.migrated(self.keys(place))
@@ -98,18 +107,23 @@ class Migrate(Step):
     def crash_meaning(self, place: Place) -> str:
         """The worst of its migrations, and the operation that is the reason."""
         keys = self.keys(place)
-        judged = [
-            judge_crash(place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl) for key in keys
-        ]
-        worst = max(judged, key=lambda it: list(CrashMeaning).index(it.meaning), default=CrashJudgement())
-        words = str(CRASH_WORDS[worst.meaning])
-        if not worst.operation:
+        judged = [self._judge(key, place) for key in keys]
+        found = worst(judged)
+        words = str(CRASH_WORDS[found.meaning])
+        if not found.operation:
             return words
-        app_label, name = keys[judged.index(worst)]
-        return f"{words}: {worst.operation} ({app_label}.{name})"
+        app_label, name = keys[judged.index(found)]
+        return f"{words}: {found.operation} ({app_label}.{name})"
+
+    def _judge(self, key: Key, place: Place) -> CrashJudgement:
+        return judge_crash(
+            place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl, atomic_ddl=place.atomic_ddl
+        )
 
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)
+        for key in self._missing(keys, context.database):
+            refuse_unsafe_resume(context.place.history.migration(key), context.database, context.run_id)
         apply(
             context.database,
             keys,
@@ -118,6 +132,11 @@ class Migrate(Step):
             safe_point=context.safe_point,
         )
         return {"migrations": [f"{app}.{name}" for app, name in keys]}
+
+    def _missing(self, keys: Iterable[Key], database: Database) -> list[Key]:
+        """Those that are not recorded: an earlier attempt of this run may have applied some."""
+        applied = applied_migrations(database.connection)
+        return [key for key in keys if key not in applied]
 
     def _backwards(self, place: Place) -> Iterator[Problem]:
         history = place.history
@@ -146,6 +165,21 @@ class Migrate(Step):
         except Refused:
             return False
 
+    def _leaves_locked(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
+        """The server then refuses any statement on a table that is not locked, as the ledger's are not."""
+        for key in keys:
+            for operation in flat(place.history.operations(key)):
+                statement = locking_statement(operation)
+                if statement:
+                    yield Problem(
+                        message=_(
+                            "%(app)s.%(migration)s leaves tables locked behind '%(statement)s', so that the "
+                            "run's ledger could not be written: put all up to UNLOCK TABLES into one element "
+                            "of the list of RunSQL, or lock no tables."
+                        )
+                        % {"app": key[0], "migration": key[1], "statement": statement}
+                    )
+
     def _tightens_too_early(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
         if not (place.filled or any(step.columns_filled | step.columns_read for step in place.later)):
             return
@@ -160,6 +194,14 @@ class Migrate(Step):
                     return
             migration.mutate_state(state, preserve=False)
             previous = key
+
+
+def locking_statement(operation: Operation) -> str:
+    """The first statement of a RunSQL that leaves tables locked, or nothing."""
+    if not isinstance(operation, RunSQL):
+        return ""
+    sent = (scripts.statements(text) for text in scripts.texts(operation, split=True))
+    return next(filter(None, map(scripts.locking, sent)), "").strip().rstrip(";")
 
 
 def _too_early(place: Place, key: Key, previous: Key | None, item: Tightening) -> Problem | None:

@@ -9,6 +9,7 @@ from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.ledger import Ledger, LedgerOperation, StatementStatus
 from django_runbook.schema.crashes import CrashMeaning, judge_crash
+from django_runbook.schema.stepwise import RECORDED
 
 
 def refuse_unsafe_resume(migration: Migration, database: Database, run_id: str) -> None:
@@ -25,6 +26,8 @@ def refuse_unsafe_resume(migration: Migration, database: Database, run_id: str) 
         return
     ledger = Ledger(database.connection)
     known = ledger.operations(run_id, migration.app_label, migration.name)
+    if RECORDED in known:  # applied whole, and unapplied since
+        return
     if any(number >= judged.number and _has_begun(it, ledger) for number, it in known.items()):
         raise Refused(
             _(

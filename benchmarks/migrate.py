@@ -79,7 +79,7 @@ def seconds_of(database: dict[str, Any], *command: str) -> float:
 def python(database: dict[str, Any], *arguments: str) -> str:
     """Run Python for the site, and return what it printed. Raise Failed, with its last words, if it fails.
 
-    It may write bytecode, as installing does: where it must not, only this package would be compiled each time.
+    It may write bytecode, as pip does: where it must not, only this package would be compiled each time.
     """
     paths = [ROOT / "benchmarks", ROOT / "tests/schema/crashes"]
     ended = subprocess.run(

@@ -11,6 +11,7 @@ import os
 import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,18 +23,18 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.test.runner import DiscoverRunner
 
-from django_runbook.databases import get_database
+from django_runbook.databases import Database, get_database
 from django_runbook.exceptions import RunbookError
 from django_runbook.ledger import Ledger
-from django_runbook.schema.collect import Unit
+from django_runbook.schema.collect import NotCollectable, Unit, collect, make_collecting_editor
 from django_runbook.schema.executor import CrashSafeExecutor
 from django_runbook.schema.stepwise import StepwiseMigration
 
 DjangosExecutor = executor.MigrationExecutor
 WITH_LEDGER: set[str] = set()
 """Databases, by name, whose ledger has its tables."""
-APPLIED = {"migrations": 0, "operations": 0}
-"""How many were applied by ours: by the executor, and one by one."""
+APPLIED = {"migrations": 0, "operations": 0, "calls": 0}
+"""How many were applied by ours: by the executor, one by one, and calls of an editor."""
 INSIDE: list[bool] = []
 """Not empty while ours is at work: what it calls of an operation is Django's."""
 
@@ -113,7 +114,8 @@ class CrashSafeRunner(PlainRunner):
     """Whatever asks for Django's executor gets the crash-safe one, and operations go through the ledger.
 
     Each operation that a test applies without an executor, as the tests of operations do, is collected,
-    written to the ledger, and sent from there where that is how a migration would be applied.
+    written to the ledger, and sent from there where that is how a migration would be applied. So is each call
+    of a schema editor, as in the tests of `schema`; elsewhere what is collected of it is sent.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -125,6 +127,10 @@ class CrashSafeRunner(PlainRunner):
         for kind in list(subclasses(Operation)):
             if "database_forwards" in vars(kind) and kind is not operations.SeparateDatabaseAndState:
                 kind.database_forwards = through_ledger(kind.database_forwards)  # type: ignore[method-assign]
+        kinds = {type(connection).SchemaEditorClass for connection in connections.all()}
+        for editor in {kind for each in kinds for kind in each.__mro__}:
+            for name in CALLS & set(vars(editor)):
+                setattr(editor, name, as_operation(getattr(editor, name)))
 
 
 def through_ledger(plain: Any) -> Any:
@@ -146,6 +152,73 @@ def through_ledger(plain: Any) -> Any:
         editor.deferred_sql = stepwise.editor.deferred_sql
 
     return database_forwards
+
+
+CALLS = {
+    *("create_model", "delete_model", "alter_db_table", "alter_db_table_comment"),
+    *("add_field", "remove_field", "alter_field", "alter_unique_together"),
+    *("add_index", "remove_index", "rename_index", "add_constraint", "remove_constraint"),
+}
+"""What operations call of an editor."""
+
+
+class EditorCall(Operation):
+    """One call of a schema editor."""
+
+    reduces_to_sql = True
+
+    def __init__(self, plain: Any, args: Any, kwargs: Any) -> None:
+        self.call = lambda editor: getattr(editor, plain.__name__)(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        raise ValueError  # as operations with what migrations cannot write
+
+    def database_forwards(
+        self, app_label: str, editor: Any, before: ProjectState, after: ProjectState
+    ) -> None:
+        self.call(editor)
+
+
+def as_operation(plain: Any) -> Any:
+    """Wrap a method of an editor: the outermost call is an operation of its own."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.collect_sql or INSIDE:
+            plain(self, *args, **kwargs)
+            return
+        APPLIED["calls"] += 1
+        state: Any = None
+        unit = Unit(number=0, operation=EditorCall(plain, args, kwargs), before=state, after=state)
+        database = get_database(self.connection.alias)
+        with inside(), unwrapped_errors():
+            if database.rolls_back_ddl:
+                send_collected(self, unit)
+            else:
+                send_from_ledger(database, self, unit)
+
+    return wraps(plain)(call)
+
+
+def send_collected(editor: Any, unit: Unit) -> None:
+    collecting = make_collecting_editor(editor.connection)
+    collecting.deferred_sql = list(editor.deferred_sql)
+    try:
+        statements = collect(collecting, unit, "tested")
+    except NotCollectable:
+        unit.operation.database_forwards("tested", editor, unit.before, unit.after)
+        return
+    editor.deferred_sql = collecting.deferred_sql
+    with editor.connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement, None)
+
+
+def send_from_ledger(database: Database, editor: Any, unit: Unit) -> None:
+    run_id = new_run(editor.connection)
+    stepwise = StepwiseMigration(database, run_id, Migration("tested", "tested"))
+    stepwise.editor.deferred_sql = editor.deferred_sql
+    stepwise._apply_unit(unit, None)
+    editor.deferred_sql = stepwise.editor.deferred_sql
 
 
 @contextmanager

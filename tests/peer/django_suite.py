@@ -14,8 +14,12 @@ from typing import Any
 
 import django
 
+import django_runbook
+
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
+PACKAGE = Path(django_runbook.__file__).parent.parent
+"""Where the package under test is imported from, whichever is installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def run(
     outcomes = folder / f"{runner}.json"
     env = {
         **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(PACKAGE)]),
         "PEER_DATABASES": json.dumps(databases),
         "PEER_OUTCOMES": str(outcomes),
         "PEER_RUNNER": f"crash_safe_runner.{runner}",

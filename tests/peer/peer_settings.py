@@ -1,11 +1,9 @@
-"""Settings with which Django's own test suite is run, as in its `test_sqlite.py`."""
+"""Settings with which Django's own test suite is run: those of its `test_sqlite.py`, with other databases."""
 
 import json
 import os
 
+from test_sqlite import *  # noqa: F403 - of the Django that is tested: they differ from version to version
+
 DATABASES = json.loads(os.environ["PEER_DATABASES"])
 TEST_RUNNER = os.environ["PEER_RUNNER"]
-SECRET_KEY = "django_tests_secret_key"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = False

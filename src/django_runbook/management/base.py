@@ -144,7 +144,8 @@ def confirm(question: str, *, interactive: bool, required: bool) -> None:
                 _("Say --noinput if you mean it."),
             )
         return
-    answer = input(f"{question} [{_('y')}/{_('N')}] ").strip().lower()
+    yes, no = _("y"), _("N")
+    answer = input(f"{question} [{yes}/{no}] ").strip().lower()
     if answer not in (_("y"), _("yes"), "y", "yes"):
         raise Refused(_("Not confirmed; nothing was touched."))
 

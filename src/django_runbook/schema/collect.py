@@ -69,6 +69,7 @@ def collect(editor: Any, unit: Unit, app_label: str) -> list[str]:
     if not unit.operation.reduces_to_sql:
         raise NotCollectable
     deferred, editor.collected_sql, editor.renamed = list(editor.deferred_sql), [], {}
+    editor.collected_table_renames = {}  # Django's own since 6.1, which is not told that they were sent
     try:
         with _reads_only(editor.connection), _renamed_tables(editor.connection, editor.renamed):
             unit.perform(app_label, editor)

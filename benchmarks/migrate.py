@@ -77,7 +77,7 @@ def seconds_of(database: dict[str, Any], *command: str) -> float:
 
 def python(database: dict[str, Any], *arguments: str) -> str:
     """Run Python for the site, and return what it printed. Raise Failed, with its last words, if it fails."""
-    paths = [ROOT / "benchmarks", ROOT / "tests/schema/crashes"]
+    paths = [ROOT / "benchmarks", ROOT / "tests"]
     ended = subprocess.run(
         [sys.executable, *arguments],
         env={

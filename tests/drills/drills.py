@@ -33,14 +33,19 @@ BEFORE = {HELD: "", LET_GO: ".", SENT: r"^\s*(/\*.*?\*/)?\s*(CREATE|ALTER|DROP|R
 OPTIONS = {"mariadb": {"charset": "utf8mb4", "collation": "utf8mb4_unicode_ci"}}
 """One collation everywhere: a migration of Wagtail compares a column with a literal."""
 CONNECTED = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS")
+STANDING = (
+    "django_migrations",
+    "django_runbook_operation",
+    "django_runbook_statement WHERE status <> 'planned'",
+)
 IN_FLIGHT = {
     "mysql": "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = %s AND COMMAND <> 'Sleep'",
     "postgresql": "SELECT COUNT(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'",
 }
 
 CLEAR = {"RunbookError", "DatabaseError", "InterfaceError"}
-"""With which a process may end whose session was lost. The latter two have the driver's own words, to which the
-engine adds what to do next; they come only from before and after all migrations."""
+"""With which a process may end whose session was lost. The latter two have the driver's own words, to which
+the engine adds what to do next; they come only from before and after all migrations."""
 
 Place = Callable[[str], AbstractContextManager[Database]]
 
@@ -112,11 +117,10 @@ class Drill:
 
         None has more than `reach` moments before it stops; more, if the one before has got nowhere.
         """
-        applied, patience = self.applied, reach
+        standing, patience = self.standing, reach
         while self._kill_one(patience, without):
-            before, applied = applied, self.applied
-            stuck = self.database.rolls_back_ddl and applied == before
-            patience = patience * 2 if stuck else reach
+            before, standing = standing, self.standing
+            patience = patience * 2 if standing == before else reach
 
     def _kill_one(self, patience: int, without: str) -> bool:
         """Return False if it came to its end instead."""
@@ -176,12 +180,12 @@ class Drill:
         return sum(cut.in_flight for cut in self.cuts)
 
     @property
-    def applied(self) -> int:
-        """How many migrations are recorded."""
+    def standing(self) -> list[int]:
+        """How many migrations are recorded, and how far the ledger has come with the next."""
         try:
-            return int(self.database.ask("SELECT COUNT(*) FROM django_migrations")[0][0])
-        except DatabaseError:  # not even that table is there
-            return 0
+            return [int(self.database.ask(f"SELECT COUNT(*) FROM {rows}")[0][0]) for rows in STANDING]
+        except DatabaseError:  # not even the tables are there
+            return []
 
     @property
     def outcome(self) -> list[str]:

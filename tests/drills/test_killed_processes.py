@@ -30,8 +30,8 @@ def test_a_history_killed_hundreds_of_times_on_mariadb_ends_as_if_it_had_not(
 ):
     """And no schema statement takes effect twice, or is left out.
 
-    By the binary log, each succeeded as often as in an undisturbed run by plain `migrate`; more often only if it
-    changes nothing. By the general log, what arrived and did not succeed is at most one statement for each
+    By the binary log, each succeeded as often as in an undisturbed run by plain `migrate`; more often only if
+    it changes nothing. By the general log, what arrived and did not succeed is at most one statement for each
     kill, and no process sent anything by another session than its own.
     """
     wanted, drill = reference("mariadb"), make_drill("mariadb")

@@ -155,7 +155,8 @@ class Drill:
         """Let something else than a kill end a process at a drawn moment, or from there on.
 
         Return how it ended, or None if it had come to the end of the history before. Raise AssertionError
-        if it ended without a clear error, or a statement was executed by another session than its first.
+        if it ended without a clear error, claimed to know what became of a transaction that it had lost, or
+        executed a statement in another session than its first.
         """
         way = self.random.choice([HELD, LET_GO])
         order |= {"stop_at": self.random.randint(1, reach), "before": BEFORE[way]}
@@ -171,6 +172,7 @@ class Drill:
                 process.go_on()
             end = process.hear_the_end()
         assert CLEAR & set(end.get("kinds", [])), f"{self}: {end}"
+        assert "rolled back whole" not in end["error"], f"{self}: {end}"
         assert set(end["sessions"]) <= {stop["session"]}, f"{self}: {end}"
         return end
 

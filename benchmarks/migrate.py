@@ -77,15 +77,9 @@ def seconds_of(database: dict[str, Any], *command: str) -> float:
 
 def python(database: dict[str, Any], *arguments: str) -> str:
     """Run Python for the site, and return what it printed. Raise Failed, with its last words, if it fails."""
-    paths = [ROOT / "benchmarks", ROOT / "tests"]
     ended = subprocess.run(
         [sys.executable, *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, paths)),
-            "DJANGO_SETTINGS_MODULE": "wagtail_site.settings",
-            "BENCH_DATABASE": json.dumps(database),
-        },
+        env=wagtail_environment(database),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -96,13 +90,24 @@ def python(database: dict[str, Any], *arguments: str) -> str:
     return ended.stdout
 
 
+def wagtail_environment(database: dict[str, Any], *paths: Path) -> dict[str, str]:
+    """In which Python finds the site, what digests it, and `paths`."""
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, [ROOT / "benchmarks", ROOT / "tests", *paths, *inherited])),
+        "DJANGO_SETTINGS_MODULE": "wagtail_site.settings",
+        "BENCH_DATABASE": json.dumps(database),
+    }
+
+
 @contextmanager
-def databases(kind: str) -> Iterator[MakeDatabase]:
+def databases(kind: str, *, in_memory: bool = False) -> Iterator[MakeDatabase]:
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             yield partial(sqlite_database, Path(folder))
         return
-    with private_server(kind) as server:
+    with private_server(kind, in_memory=in_memory) as server:
         yield partial(server_database, kind, server)
 
 

@@ -24,6 +24,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from stops import Changes, Stops
@@ -75,6 +76,7 @@ def be_a_process(request: dict[str, Any], channel: socket.socket) -> None:
     """Migrate as asked, say at the end what became of it, and exit."""
     gc.disable()  # it lives for seconds, and models are made of cycles
     WITHOUT[request["without"]]()
+    settings.RUNBOOK = {"LOCK_TIMEOUT": request["lock_timeout"]}
     connections["default"].settings_dict.update(request["database"])
     stops = Stops(connections["default"], channel, request["stop_at"], request["before"])
     code = 1

@@ -36,6 +36,8 @@ class Order:
     """A regular expression: stop only before a statement, or COMMIT, that it is found in."""
     patience: int = PATIENCE
     """Seconds for which it waits for the lock."""
+    lock_timeout: int = 5
+    """Seconds for which a statement waits for its locks."""
     without: str = ""
     """A part of the mechanism; see `fork_server.py`."""
 
@@ -131,6 +133,8 @@ def fork_server(database: dict[str, Any]) -> Iterator[Forks]:
                 },
             )
         with server:
-            assert ours.recv(LONGEST) == b"ready"
-            yield Forks(ours)
-            ours.shutdown(socket.SHUT_RDWR)
+            try:
+                assert ours.recv(LONGEST) == b"ready", "The fork server has ended."
+                yield Forks(ours)
+            finally:
+                ours.close()  # by which it ends

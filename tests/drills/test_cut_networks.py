@@ -18,8 +18,8 @@ from witnesses import COMMENT, WITNESSES, MariaDBWitness
 REACH = {"mariadb": 800, "postgresql": 300}
 """Moments that each process has at most until its network is cut."""
 ALTER = r"\bALTER TABLE `\w+` ADD COLUMN\b"
-PATIENCE = 30
-"""Seconds until a handshake has failed."""
+PATIENCE = 120
+"""Seconds until a handshake has failed, and for which the statement waits."""
 
 MakeDrill = Callable[[str], Drill]
 KnowReference = Callable[[str], Reference]
@@ -67,7 +67,7 @@ def test_a_statement_that_outlives_its_network_takes_effect_once(
     witness = MariaDBWitness(drill.database)
     with reading(drill) as reader, proxy_to(server.host, server.port) as proxy:
         stop = leave_behind(drill, proxy, reader)
-        with drill.process() as process:
+        with drill.process(patience=PATIENCE) as process:
             assert "waiting" in process.hear()
             assert drill.in_flight_now(stop["session"])
             reader.rollback()
@@ -80,7 +80,7 @@ def test_a_statement_that_outlives_its_network_takes_effect_once(
 def leave_behind(drill: Drill, proxy: Proxy, reader: Any) -> dict[str, Any]:
     """Have a process send a statement that waits for the reader, and cut its network."""
     place, stop_at = {"PORT": str(proxy.port)}, drill.random.randint(2000, 3000)
-    with drill.process(place, stop_at=stop_at, before=ALTER) as process:
+    with drill.process(place, stop_at=stop_at, before=ALTER, lock_timeout=PATIENCE) as process:
         stop = process.hear()
         read(reader, stop["sql"])
         process.go_on()

@@ -77,19 +77,10 @@ def seconds_of(database: dict[str, Any], *command: str) -> float:
 
 
 def python(database: dict[str, Any], *arguments: str) -> str:
-    """Run Python for the site, and return what it printed. Raise Failed, with its last words, if it fails.
-
-    It may write bytecode, as pip does: where it must not, only this package would be compiled each time.
-    """
-    paths = [ROOT / "benchmarks", ROOT / "tests/schema/crashes"]
+    """Run Python for the site, and return what it printed. Raise Failed, with its last words, if it fails."""
     ended = subprocess.run(
         [sys.executable, *arguments],
-        env={
-            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-            "PYTHONPATH": os.pathsep.join(map(str, paths)),
-            "DJANGO_SETTINGS_MODULE": "wagtail_site.settings",
-            "BENCH_DATABASE": json.dumps(database),
-        },
+        env=wagtail_environment(database),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -100,13 +91,27 @@ def python(database: dict[str, Any], *arguments: str) -> str:
     return ended.stdout
 
 
+def wagtail_environment(database: dict[str, Any], *paths: Path) -> dict[str, str]:
+    """In which Python finds the site, what digests it, and `paths`.
+
+    It may write bytecode, as pip does: where it must not, only this package would be compiled each time.
+    """
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    return {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        "PYTHONPATH": os.pathsep.join(map(str, [ROOT / "benchmarks", ROOT / "tests", *paths, *inherited])),
+        "DJANGO_SETTINGS_MODULE": "wagtail_site.settings",
+        "BENCH_DATABASE": json.dumps(database),
+    }
+
+
 @contextmanager
-def databases(kind: str) -> Iterator[MakeDatabase]:
+def databases(kind: str, *, in_memory: bool = False) -> Iterator[MakeDatabase]:
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             yield partial(sqlite_database, Path(folder))
         return
-    with private_server(kind) as server:
+    with private_server(kind, in_memory=in_memory) as server:
         yield partial(server_database, kind, server)
 
 

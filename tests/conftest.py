@@ -14,24 +14,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import django
 import pytest
-from django.db import connections
 from example_project import ExampleProjects, Project
+from places import ALIASES, empty_database, missing_servers, pointed_at, report_missing
 from private_pooler import PgBouncer, private_pooler
 from private_server import PrivateServer, ServerMissing, private_server
 
-from django_runbook.databases import Database, get_database
-
-ALIASES = {"sqlite": "default", "mariadb": "mariadb", "postgresql": "postgresql"}
-"""Each kind of database and its alias in tests/settings.py."""
-
-missing_servers = pytest.StashKey[dict[str, str]]()
+from django_runbook.databases import Database
 
 
 def pytest_configure() -> None:
@@ -114,46 +108,6 @@ def example_projects(
     tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[str], PrivateServer]
 ) -> ExampleProjects:
     return ExampleProjects(tmp_path_factory.mktemp("ediligence"), start_server)
-
-
-@contextmanager
-def empty_database(server: PrivateServer) -> Iterator[dict[str, Any]]:
-    """Create a database on the server, give the settings that reach it, and drop it."""
-    name = f"test_{uuid4().hex[:12]}"
-    server.create_database(name)
-    try:
-        yield {
-            "HOST": server.host,
-            "PORT": str(server.port),
-            "USER": server.user,
-            "PASSWORD": server.password,
-            "NAME": name,
-        }
-    finally:
-        server.drop_database(name)
-
-
-@contextmanager
-def pointed_at(alias: str, place: dict[str, Any]) -> Iterator[Database]:
-    """Point an alias at a place with a new connection, and put everything back."""
-    settings = connections.settings[alias]
-    before = dict(settings)
-    settings.update(place)
-    try:
-        yield get_database(alias)
-    finally:
-        connections[alias].close()
-        del connections[alias]
-        settings.clear()
-        settings.update(before)
-
-
-def report_missing(config: pytest.Config, kind: str, why: str) -> None:
-    """Skip the test and remember the server's name; in CI, where all must be there, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(f"No {kind}: {why}")
-    config.stash.setdefault(missing_servers, {})[kind] = why
-    pytest.skip(f"no {kind}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

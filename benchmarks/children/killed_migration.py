@@ -21,7 +21,7 @@ from typing import Any
 import django
 
 sys.path.insert(0, str(Path.cwd()))
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests/schema/crashes"))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 django.setup()
 
 from canonical import SCHEMA

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -25,21 +26,26 @@ from django_runbook.ledger import TABLE_PREFIX, Ledger
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import History
 
+NO_PATIENCE = timedelta(0)
+RUN = "bench"
+
+
+def nothing(*args: Any, **kwargs: Any) -> None:
+    """Nobody looks at the progress, and nobody interrupts."""
+
 
 def plain(database: Database) -> None:
     call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
 
 
-def runbook(database: Database) -> None:
+def runbook(
+    database: Database, patience: timedelta = NO_PATIENCE, waiting: Callable[[str], None] = nothing
+) -> None:
     """As the step `Migrate.all()` does within a run: under the lock, with a ledger, which is made too."""
-    with database.lock():
+    with database.lock(patience, waiting):
         Ledger(database.connection).ensure()
         keys = History.load(database.connection).pending(frozenset())
-        apply(database, keys, run_id="bench", progress=nothing, safe_point=nothing)
-
-
-def nothing(*args: Any, **kwargs: Any) -> None:
-    """Nobody looks at the progress, and nobody interrupts."""
+        apply(database, keys, run_id=RUN, progress=nothing, safe_point=nothing)
 
 
 def digest(database: Database) -> str:

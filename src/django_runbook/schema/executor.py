@@ -59,7 +59,7 @@ class CrashSafeExecutor(MigrationExecutor):
 
     def _apply_whole(self, state: ProjectState, migration: Migration) -> ProjectState:
         """In one transaction, which is tried again from its beginning if it cannot get its locks."""
-        untouched, place = [state], _Place()
+        untouched, place, session = [state], _Place(), self.connection.connection
 
         def attempt() -> ProjectState:
             before = untouched.pop() if untouched else self._state_now()
@@ -70,8 +70,8 @@ class CrashSafeExecutor(MigrationExecutor):
         except RunbookError:
             raise
         except Exception as error:
-            if not self.connection.is_usable():
-                raise
+            if self.connection.connection is not session or not self.connection.is_usable():
+                raise  # it may have been lost at the commit; and Django opens another one, unasked
             raise rolled_back(migration, place.describe(), place.statement, error) from error
 
     def _state_now(self) -> ProjectState:

@@ -265,6 +265,8 @@ class StepwiseMigration:
             return False
         if strange := self.database.strange(statement.sql, json.loads(statement.before), now):
             raise neither(self.migration, statement.sql, strange)
+        statement.status = StatementStatus.DONE
+        self._unwritten.append(statement)
         return True
 
     def _send_in_transaction(self, statement: LedgerStatement) -> None:
@@ -374,13 +376,14 @@ class StepwiseMigration:
         self, operation: str, statement: LedgerStatement | None = None, *, whole: bool = True
     ) -> Iterator[None]:
         """Turn an error into one that names migration, operation and statement, if the session lives on."""
+        session = self.connection.connection
         try:
             yield
         except RunbookError:
             raise
         except Exception as error:
-            if not self.connection.is_usable():
-                raise
+            if self.connection.connection is not session or not self.connection.is_usable():
+                raise  # Django opens another one, unasked
             with self._transaction():
                 if statement:
                     self.ledger.advance(statement, status=StatementStatus.PLANNED)

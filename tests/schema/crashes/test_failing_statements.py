@@ -69,6 +69,17 @@ def test_the_error_names_migration_operation_statement_and_the_servers_words(
     assert failed[1].hint == NOTHING_IN_DOUBT
 
 
+def end_own_session(apps: object, schema_editor: Any) -> None:
+    schema_editor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def test_a_migration_whose_session_is_lost_is_not_said_to_have_been_rolled_back(make_bench: MakeBench):
+    """If it is lost at the commit, that may have taken place. Django opens another session, unasked."""
+    lost = alone("lost", lambda: [growing(), migrations.RunPython(end_own_session)])
+    with pytest.raises(OperationalError, match="terminating connection"):
+        make_bench("postgresql", lost).process()
+
+
 @rolling_back
 def test_where_ddl_rolls_back_the_error_says_so_and_names_the_same(failed: tuple[Bench, RunbookError]):
     bench, error = failed

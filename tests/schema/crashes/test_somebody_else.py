@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from bench import Bench, Case
-from situations_of_migrations import ORGANISATION_GAINS_A_LEVEL
+from django.db import migrations
+from situations_of_migrations import AUTHORS, ORGANISATION_GAINS_A_LEVEL, authors
 
 from django_runbook.exceptions import RunbookError
 
@@ -49,3 +51,38 @@ def test_a_table_that_is_neither_as_before_nor_as_after_stops_the_resume(make_be
     bench.reset()
     bench.process()
     assert bench.outcome == resumed
+
+
+def test_a_statement_that_was_decided_about_is_in_doubt_no_more(make_bench: MakeBench):
+    """Killed after adding a column, and the resume after dropping it: the table is as at first again."""
+    there_and_back = [
+        "ALTER TABLE `library_author` ADD COLUMN `note` int NULL",
+        "ALTER TABLE `library_author` DROP COLUMN `note`",
+    ]
+    case = Case(
+        name="there and back",
+        setup=authors,
+        rows=AUTHORS,
+        operations=lambda: [migrations.RunSQL(there_and_back)],
+    )
+    bench = make_bench("mariadb", case)
+    die_after(bench, "ADD COLUMN")
+    die_after(bench, "DROP COLUMN")
+    resumed = bench.process()
+    assert not any("COLUMN" in sql for sql in resumed.done)
+    assert bench.database.definition("library_author").count("`note`") == 0
+
+
+def die_after(bench: Bench, words: str) -> None:
+    """A process that dies right after the statement with these words."""
+    sent = "die"
+
+    def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if words in sql and "django_runbook_" not in sql:
+            raise KeyboardInterrupt(sent)
+        return result
+
+    with bench.connection.execute_wrapper(watch), pytest.raises(KeyboardInterrupt, match=sent):
+        bench.process()
+    bench.connection.close()

@@ -175,7 +175,7 @@ class Drill:
                 process.go_on()
             end = process.hear_the_end()
         if way == LET_GO and "finished" in end:  # it was quicker
-            return None
+            return end
         assert CLEAR & set(end.get("kinds", [])), f"{self}: {end}"
         assert "rolled back whole" not in end["error"], f"{self}: {end}"
         assert set(end["sessions"]) <= {stop["session"]}, f"{self}: {end}"

@@ -32,6 +32,7 @@ from django_runbook.ledger import Ledger
 from django_runbook.plan import Plan, PlannedStep
 from django_runbook.programs import redact
 from django_runbook.schema.definitions import save_definitions
+from django_runbook.schema.history import Key
 from django_runbook.schema.states import applied_migrations
 from django_runbook.steps import Context
 
@@ -60,6 +61,7 @@ def open_run(plan: Plan, database: Database, announce: Announce) -> Iterator[Jou
                 database=database.identity,
                 server=str(database.server()),
                 applied=sorted(plan.steps[0].place.applied),
+                applies=_applies(plan),
                 steps=_declared(plan),
             )
             yield journal
@@ -117,7 +119,7 @@ def prepare_resume(
     doubtful = next((it for it in plan.steps if _in_doubt(state, it.key)), None)
     if doubtful and not (assume_done or run_again):
         doubtful.step.look_again(_context(doubtful, journal, database, Interrupts()))
-    journal.record(Event.RESUMED, steps=_declared(plan))
+    journal.record(Event.RESUMED, applies=_applies(plan), steps=_declared(plan))
     if doubtful and assume_done:
         _note(journal, database, journal.record(Event.SUCCEEDED, doubtful.key, assumed=True))
 
@@ -234,6 +236,12 @@ def _refuse_unapplied(plan: Plan, state: RunState, database: Database) -> None:
 
 def _in_doubt(state: RunState, key: str) -> bool:
     return key in state.steps and state.steps[key].status is StepStatus.IN_DOUBT
+
+
+def _applies(plan: Plan) -> list[Key]:
+    """Migrations that the plan's steps apply."""
+    last = plan.steps[-1]
+    return sorted(last.step.after(last.place).here)
 
 
 def _declared(plan: Plan) -> list[dict[str, Any]]:

@@ -229,8 +229,6 @@ class Ledger:
 
     def operations(self, run_id: str, app_label: str, migration: str) -> dict[int, LedgerOperation]:
         """What is known of a migration's operations in this run, by their number."""
-        if not self.exists:
-            return {}
         rows = self._of(LedgerOperation).filter(run_id=run_id, app_label=app_label, migration=migration)
         return {row.number: row for row in rows}
 
@@ -253,16 +251,29 @@ class Ledger:
         """Write that these are done; in a transaction. Operations that were never planned are added.
 
         The rows themselves stay as they are, so that it can be done again if the transaction is not kept.
+        Statements of an operation that is done are done, whatever their own row says.
         """
         added = [_copy(row) for row in rows if isinstance(row, LedgerOperation) and row.pk is None]
         if added:
             self._of(LedgerOperation).bulk_create(added)
-        statements = [row.pk for row in rows if row.pk and isinstance(row, LedgerStatement)]
+        operations = {row.pk for row in rows if row.pk and isinstance(row, LedgerOperation)}
+        statements = [
+            row.pk
+            for row in rows
+            if row.pk and isinstance(row, LedgerStatement) and row.operation_id not in operations
+        ]
         if statements:
             self._of(LedgerStatement).filter(pk__in=statements).update(status=StatementStatus.DONE)
-        operations = [row.pk for row in rows if row.pk and isinstance(row, LedgerOperation)]
         if operations:
             self._of(LedgerOperation).filter(pk__in=operations).update(done=True)
+
+    def reopen_operation(self, operation: LedgerOperation) -> None:
+        """It is about to be taken back: from here on each of its statements speaks for itself."""
+        with transaction.atomic(using=self.connection.alias):
+            if operation.done:
+                rows = self._of(LedgerStatement).filter(operation_id=operation.pk)
+                rows.update(status=StatementStatus.DONE)
+            self.advance(operation, done=False)
 
     def forget_operations(self, operations: Iterable[LedgerOperation]) -> None:
         """Take back plans of which nothing was done, or is left."""

@@ -34,6 +34,7 @@ def plan_undo(journal: Journal, database: Database) -> UndoPlan:
         )
     _refuse_later_runs(state, database)
     plan = make_undo_plan(database, state.run_id, state.applied)
+    _refuse_others(state, plan)
     against = [*_lasting(state, database), *plan.irreversible]
     if plan.lost:
         against.append(_("this would be lost: %(what)s") % {"what": "; ".join(plan.lost)})
@@ -90,6 +91,17 @@ def _refuse_later_runs(state: RunState, database: Database) -> None:
         raise Refused(
             _("Run %(later)s came after run %(run)s.") % {"later": later[-1].run_id, "run": state.run_id},
             _("Undo that one first: `manage.py runbook undo %(later)s`.") % {"later": later[-1].run_id},
+        )
+
+
+def _refuse_others(state: RunState, plan: UndoPlan) -> None:
+    """Whatever others have applied since is not this run's to take back."""
+    others = [name for name, key in zip(plan.names, plan.keys, strict=True) if key not in state.applies]
+    if others:
+        raise Refused(
+            _("Others have applied migrations since run %(run)s was opened: %(migrations)s.")
+            % {"run": state.run_id, "migrations": ", ".join(others)},
+            _("Take these back first, with `manage.py migrate APP NAME`; NAME is the one before."),
         )
 
 

@@ -181,3 +181,20 @@ def test_a_resume_after_what_it_applied_was_unapplied_by_hand_is_refused(at_0032
     runbook(at_0032, "resume")
     assert status(at_0032) is RunStatus.FINISHED
     assert content(at_0032).keys() == before.keys()
+
+
+def test_a_migration_that_others_applied_since_is_theirs_to_take_back(on_sqlite: Project) -> None:
+    failed_run(on_sqlite)
+    code = (
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
+        '    dependencies = [("core", "0034_agent_sous_direction")]\n'
+    )
+    (on_sqlite.folder / "core/migrations/0035_of_others.py").write_text(code)
+    manage(on_sqlite, "migrate", "core", "0035")
+    with nothing_touched(on_sqlite):
+        words = runbook(on_sqlite, "undo", exit=2).stderr
+    assert f"Others have applied migrations since run {state(on_sqlite).run_id} was opened: " in words
+    assert "core.0035_of_others." in words
+    manage(on_sqlite, "migrate", "core", "0034")
+    runbook(on_sqlite, "undo")
+    assert status(on_sqlite) is RunStatus.UNDONE

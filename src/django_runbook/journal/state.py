@@ -97,6 +97,8 @@ class RunState:
     """Identity of the database, without secrets."""
     applied: frozenset[tuple[str, str]]
     """Migrations applied when the run was opened."""
+    applies: frozenset[tuple[str, str]]
+    """Migrations that its steps apply, in any plan it has had."""
     opened: datetime
     steps: Mapping[str, StepState]
     status: RunStatus = RunStatus.STARTED
@@ -146,10 +148,15 @@ def _opened(entry: Entry) -> RunState:
         covers=tuple(facts["covers"]),
         alias=facts["alias"],
         database=facts["database"],
-        applied=frozenset((app, name) for app, name in facts["applied"]),
+        applied=_keys(facts["applied"]),
+        applies=_keys(facts.get("applies", ())),
         opened=entry.at,
         steps=_steps(facts["steps"], {}),
     )
+
+
+def _keys(facts: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    return frozenset((app, name) for app, name in facts)
 
 
 def _steps(declared: Iterable[Mapping[str, Any]], known: Mapping[str, StepState]) -> dict[str, StepState]:
@@ -171,7 +178,12 @@ def _step(declared: Mapping[str, Any], known: StepState | None) -> StepState:
 
 
 def _resumed(state: RunState, entry: Entry) -> RunState:
-    return replace(state, status=RunStatus.STARTED, steps=_steps(entry.facts["steps"], state.steps))
+    return replace(
+        state,
+        status=RunStatus.STARTED,
+        applies=state.applies | _keys(entry.facts.get("applies", ())),
+        steps=_steps(entry.facts["steps"], state.steps),
+    )
 
 
 def _measured(state: RunState, entry: Entry) -> RunState:

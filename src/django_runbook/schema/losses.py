@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import models
+from django.db import models, router
 from django.db.migrations import operations
 from django.db.migrations.state import ProjectState
 from django.db.models import F, Q
@@ -44,15 +44,17 @@ def lost_by(database: Database, unit: Unit, app_label: str) -> str:
     """
     match unit.operation:
         case operations.DeleteModel():
-            found = _dropped_table(database, _model(unit.before, (app_label, unit.operation.name_lower)))
+            found = _dropped_table(
+                database, _model(database, unit.before, (app_label, unit.operation.name_lower))
+            )
         case operations.RemoveField():
             key = (app_label, unit.operation.model_name_lower)
-            found = _dropped_column(database, _model(unit.before, key), unit.operation.name)
+            found = _dropped_column(database, _model(database, unit.before, key), unit.operation.name)
         case operations.AlterField():
             found = _changed_column(database, unit, app_label)
         case operations.AlterOrderWithRespectTo(order_with_respect_to=None):
             key = (app_label, unit.operation.name_lower)
-            found = _dropped_column(database, _model(unit.before, key), "_order")
+            found = _dropped_column(database, _model(database, unit.before, key), "_order")
         case _:
             return ""
     return "; ".join(found)
@@ -108,7 +110,7 @@ def lost_without(database: Database, additions: Additions, state: ProjectState) 
     live = set(database.connection.introspection.table_names())
     tables = {it.model for it in additions if not it.field}
     for it in additions:
-        model = _model_with(it.field, it.model, state, it.state)
+        model = _model_with(database, it.field, it.model, state, it.state)
         if model is None or (it.field and it.model in tables):
             continue
         if not it.field:
@@ -127,34 +129,42 @@ def lost_by_return(
         if not isinstance(unit.operation, operations.AlterField):
             continue
         key, name = (app_label, unit.operation.model_name_lower), unit.operation.name
-        model, old = _model_with(name, key, state, unit.after), _field(unit.before, key, name)
+        model, old = (
+            _model_with(database, name, key, state, unit.after),
+            _field(database, unit.before, key, name),
+        )
         if model and old and not {key, (key, name)} & added and _is_live(database, model, name, live):
             yield from _misfits(database, model, name, old)
 
 
-def _model_with(name: str, key: ModelKey, *states: ProjectState) -> Model | None:
+def _model_with(database: Database, name: str, key: ModelKey, *states: ProjectState) -> Model | None:
     """The model in the first of the states that knows it, and its field if one is named."""
     for state in states:
         if key in state.models and (not name or name == "_order" or name in state.models[key].fields):
-            return _model(state, key)
+            return _model(database, state, key)
     return None
 
 
-def _model(state: ProjectState, key: ModelKey) -> Model | None:
-    """The historical model, if it has a table of its own that Django makes."""
+def _model(database: Database, state: ProjectState, key: ModelKey) -> Model | None:
+    """The historical model, if Django makes a table of its own for it on this database."""
     if key not in state.models:
         return None
-    model = state.apps.get_model(*key)
-    return model if model._meta.managed and not model._meta.proxy else None
+    model: Model = state.apps.get_model(*key)
+    alias = database.alias
+    return model if model._meta.can_migrate(alias) and router.allow_migrate_model(alias, model) else None
 
 
-def _field(state: ProjectState, key: ModelKey, name: str) -> Any:
-    model = _model(state, key)
+def _field(database: Database, state: ProjectState, key: ModelKey, name: str) -> Any:
+    model = _model(database, state, key)
     return model._meta.get_field(name) if model else None
 
 
 def _rows(database: Database, model: Model) -> models.QuerySet[Any]:
     return model._base_manager.using(database.alias).order_by()
+
+
+def _filled(database: Database, model: Model, name: str) -> models.QuerySet[Any]:
+    return _rows(database, model).exclude(**{f"{name}__isnull": True})
 
 
 def _is_live(database: Database, model: Model, name: str, live: set[str]) -> bool:
@@ -192,7 +202,11 @@ def _dropped_column(database: Database, model: Model | None, name: str) -> Itera
         through = field.remote_field.through
         if through._meta.auto_created:
             yield from _dropped_table(database, through)
-    elif field.column and not field.generated and _rows(database, model).exclude(**{name: None}).exists():
+    elif (
+        field.column
+        and not field.generated
+        and _rows(database, model).exclude(**{f"{name}__isnull": True}).exists()
+    ):
         yield _values(model, field)
 
 
@@ -228,7 +242,7 @@ def _is_automatic(field: Any) -> bool:
 def _changed_column(database: Database, unit: Unit, app_label: str) -> Iterator[str]:
     operation: Any = unit.operation
     key = (app_label, operation.model_name_lower)
-    model, new = _model(unit.before, key), _field(unit.after, key, operation.name)
+    model, new = _model(database, unit.before, key), _field(database, unit.after, key, operation.name)
     if model and new:
         yield from _misfits(database, model, operation.name, new)
 
@@ -239,9 +253,9 @@ def _misfits(database: Database, model: Model, name: str, new: Any) -> Iterator[
     if old.many_to_many or new.many_to_many or not (old.column and new.column) or old.generated:
         return
     rows = _rows(database, model)
-    if old.null and not new.null and rows.filter(**{name: None}).exists():
+    if old.null and not new.null and rows.filter(**{f"{name}__isnull": True}).exists():
         yield _("which values of %(table)s.%(column)s were NULL") % _words(model, old)
-    if _changes_values(rows.exclude(**{name: None}), name, _stored(old), _stored(new), database):
+    if _changes_values(_filled(database, model, name), name, _stored(old), _stored(new), database):
         yield _values(model, old)
 
 

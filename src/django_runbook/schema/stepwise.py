@@ -88,6 +88,8 @@ class StepwiseMigration:
         self._at_the_end = AT_THE_END
         self._unwritten: list[LedgerOperation | LedgerStatement] = []
         """Whose outcome goes into the next transaction; a crash before that leaves them in doubt."""
+        self._has_written = False
+        """Is anything of this migration on the ledger? Of one that sends nothing there is nothing to know."""
         self._announced: LedgerStatement | None = None
         """Written as started with the plan of its operation, and not sent yet."""
 
@@ -211,6 +213,7 @@ class StepwiseMigration:
                 setattr(rows[0], name, value)
         with self._transaction():
             self.ledger.plan_operation(operation, rows)
+        self._has_written = True
         return operation, rows
 
     def _operation_of(self, unit: Unit) -> LedgerOperation:
@@ -327,6 +330,7 @@ class StepwiseMigration:
             self.editor.deferred_sql, editor.deferred_sql = editor.deferred_sql, []
             row.deferred, row.done = json.dumps(deferred_texts(self.editor)), True
             row.save(using=self.connection.alias)
+            self._has_written = True
 
     @contextmanager
     def _executing_editor(self, atomic: bool) -> Iterator[Any]:
@@ -359,7 +363,9 @@ class StepwiseMigration:
     def _finish(self, record: Callable[[], None], *rows: LedgerOperation) -> None:
         if self.editor.deferred_sql or self._at_the_end in self.known:
             self._send_deferred(self._at_the_end)
-        self._unwritten += rows
+        self._unwritten = [row for row in self._unwritten if row.pk]
+        if self.known or self._has_written:
+            self._unwritten += rows
         with self._transaction():
             record()
 

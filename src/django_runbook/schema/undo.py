@@ -78,6 +78,10 @@ class UndoPlan:
     """What cannot be taken back, in words."""
 
     @property
+    def keys(self) -> list[Key]:
+        return [reversal.key for reversal in self.reversals]
+
+    @property
     def names(self) -> list[str]:
         return [str(reversal.migration) for reversal in self.reversals]
 
@@ -191,7 +195,7 @@ class _Pieces:
     def __init__(self, database: Database, run_id: str, reversal: Reversal) -> None:
         self.database = database
         self.ledger = Ledger(database.connection)
-        rows = self.ledger.operations(run_id, *reversal.key)
+        rows = self.ledger.operations(run_id, *reversal.key) if self.ledger.exists else {}
         self.rows = sorted(rows.values(), key=lambda row: -row.pk)
         self._units = {unit.number: unit for unit in reversal.units}
 
@@ -201,7 +205,7 @@ class _Pieces:
             if row.number == RECORDED or row.number <= TAKEN_BACK:
                 continue
             planned = self.ledger.statements(row)
-            effective = tuple(it for it in reversed(planned) if self._took_effect(it))
+            effective = tuple(it for it in reversed(planned) if row.done or self._took_effect(it))
             if row.done or effective or not planned:
                 yield _Piece(
                     row=row,
@@ -373,7 +377,7 @@ class _Backwards:
             pieces = _Pieces(self.database, self.run_id, reversal)
         for piece in pieces.begun():
             if pieces.goes_back_by_definition(piece):
-                self.ledger.advance(piece.row, done=False)
+                self.ledger.reopen_operation(piece.row)
                 for statement in piece.statements:
                     self._bring_back(statement)
             elif piece.unit is not None:
@@ -430,7 +434,8 @@ class _Backwards:
         """With the ledger's rows; in a transaction."""
         for name in reversal.names:
             self.recorder.record_unapplied(*name)
-        self.ledger.forget_operations(self.ledger.operations(self.run_id, *reversal.key).values())
+        if self.ledger.exists:
+            self.ledger.forget_operations(self.ledger.operations(self.run_id, *reversal.key).values())
 
 
 def _failed(migration: Migration, error: Exception) -> RunbookError:

@@ -13,7 +13,7 @@ from django.db import OperationalError, migrations, models
 from situations_of_migrations import ORGANISATION_GAINS_A_LEVEL, add, alone, alter, text
 
 from django_runbook.exceptions import Refused, RunbookError
-from django_runbook.ledger import LedgerStatement, StatementStatus
+from django_runbook.ledger import LedgerOperation, LedgerStatement, StatementStatus
 
 TWICE = "INSERT INTO library_author (id, name, slug, age) VALUES (3, 'Ann', NULL, 3)"
 NOTHING_IN_DOUBT = (
@@ -98,8 +98,10 @@ def test_where_ddl_rolls_back_the_error_says_so_and_names_the_same(failed: tuple
 
 @mariadb
 def test_nothing_is_in_doubt_after_a_failure(failed: tuple[Bench, RunbookError]):
-    statuses = LedgerStatement.objects.using("mariadb").order_by("id").values_list("status", flat=True)
-    assert list(statuses) == [StatementStatus.DONE, StatementStatus.DONE, StatementStatus.PLANNED]
+    operations = LedgerOperation.objects.using("mariadb").order_by("id")
+    assert [operation.done for operation in operations] == [True, True, False]
+    failed_one = LedgerStatement.objects.using("mariadb").get(operation_id=operations[2].pk)
+    assert failed_one.status == StatementStatus.PLANNED
 
 
 @pytest.mark.parametrize("failed", ["mariadb", "postgresql", "sqlite"], indirect=True)

@@ -12,7 +12,7 @@ from bench import RUN, Bench, Case
 from children import start_child
 from situations_of_migrations import ORGANISATION_GAINS_A_LEVEL
 
-from django_runbook.ledger import LedgerStatement, StatementStatus
+from django_runbook.ledger import LedgerOperation, LedgerStatement, StatementStatus
 
 CHILD = """
     from bench import RUN, CrashSafeExecutor, make_migration
@@ -39,7 +39,10 @@ def test_a_resume_waits_for_what_a_killed_client_has_left_running(
             session = wait_for_blocked_session(bench)
             child.kill()
         assert bench.database.sessions_of(RUN) == [session]
-        in_doubt = LedgerStatement.objects.using("mariadb").get(status=StatementStatus.STARTED)
+        [operation] = LedgerOperation.objects.using("mariadb").filter(done=False)
+        in_doubt = LedgerStatement.objects.using("mariadb").get(
+            operation_id=operation.pk, status=StatementStatus.STARTED
+        )
         resumed = resume(bench, looked=reader.rollback)
     assert bench.outcome == outcome
     statements = [statement for statement in whole.done if statement != in_doubt.sql]

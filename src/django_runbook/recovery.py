@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from django_runbook.runs import load_runs
 from django_runbook.schema.definitions import changed_tables, load_definitions
 from django_runbook.schema.drift import compare_schema
 from django_runbook.schema.history import History
+from django_runbook.schema.states import matching_models
 from django_runbook.schema.undo import UndoPlan, make_undo_plan, take_back
 from django_runbook.ways_back import Way, ways_back
 
@@ -33,7 +34,7 @@ def plan_undo(journal: Journal, database: Database) -> UndoPlan:
             % {"run": state.run_id, "status": RUN_WORDS[state.status]}
         )
     _refuse_later_runs(state, database)
-    plan = make_undo_plan(database, state.run_id, state.applied)
+    plan = make_undo_plan(database, state.run_id, state.applied, load_definitions(journal.folder))
     _refuse_others(state, plan)
     against = [*_lasting(state, database), *plan.irreversible]
     if plan.lost:
@@ -121,14 +122,7 @@ def _lasting(state: RunState, database: Database) -> Iterator[str]:
 def _refuse_differences(journal: Journal, database: Database) -> None:
     """Raise if the schema is not what it was before the run: Refused if this process has changed nothing."""
     state = journal.state
-    before = load_definitions(journal.folder)
-    found = (
-        [_("table %(table)s") % {"table": name} for name in changed_tables(database, before)]
-        if before
-        else []
-    )
-    applied = History.load(database.connection)
-    found += [str(it) for it in compare_schema(database.connection, applied.state(state.applied))]
+    found = _differences(state, database, load_definitions(journal.folder))
     if not found:
         return
     words = _("The schema is not what it was before run %(run)s: %(differences)s.") % {
@@ -137,6 +131,16 @@ def _refuse_differences(journal: Journal, database: Database) -> None:
     }
     kind = RunbookError if state.status is RunStatus.UNDOING else Refused
     raise kind(words, _ways_on(state))
+
+
+def _differences(state: RunState, database: Database, before: Mapping[str, str]) -> list[str]:
+    """By the definitions from before the run; if it did not come so far, by the models."""
+    history = History.load(database.connection)
+    if not before:
+        return [str(it) for it in compare_schema(database.connection, history.state(state.applied))]
+    last = history.state(state.applied | state.applies)
+    made = {model._meta.db_table for model in matching_models(last, include_auto_created=True)}
+    return [_("table %(table)s") % {"table": name} for name in changed_tables(database, before, made)]
 
 
 def _refused(state: RunState, reasons: str) -> Refused:

@@ -156,6 +156,20 @@ def test_a_schema_that_is_not_what_it_was_is_not_called_undone(at_0032: Project)
     assert status(at_0032) is RunStatus.UNDONE
 
 
+def test_what_was_odd_before_and_what_others_made_does_not_stand_against_an_undo(at_0032: Project) -> None:
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE core_direction ADD COLUMN legacy integer NULL")
+    before = without_content_types(content(at_0032))
+    failed_run(at_0032)
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE of_others (id integer NOT NULL)")
+    runbook(at_0032, "undo")
+    assert status(at_0032) is RunStatus.UNDONE
+    after = without_content_types(content(at_0032))
+    assert after.pop("of_others")
+    assert after == before
+
+
 def test_a_run_that_another_followed_is_not_undone_before_that(on_sqlite: Project) -> None:
     write_runbook(on_sqlite, "first", "Backup()", 'Migrate("core", "0033")', folder="core/runbooks")
     runbook(on_sqlite, "run", "first")

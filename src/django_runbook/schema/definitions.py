@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from django_runbook.databases import Database
@@ -24,11 +24,17 @@ def load_definitions(folder: Path) -> dict[str, str]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def changed_tables(database: Database, before: Mapping[str, str]) -> list[str]:
-    """Names of tables whose definition is not what it was, in more than the order of keys and the like."""
+def changed_tables(database: Database, before: Mapping[str, str], made: Collection[str]) -> list[str]:
+    """Names of tables whose definition is not what it was, in more than the order of keys and the like.
+
+    A table that was not there before counts if it is one of `made`; others may make what they like.
+    """
     now = database.all_definitions()
-    return sorted(
+    new = [name for name in now if name not in before and name in made]
+    gone = [name for name in before if name not in now]
+    other = [
         name
-        for name in {*before, *now}
-        if name not in before or name not in now or database.shape(now[name]) != database.shape(before[name])
-    )
+        for name in before.keys() & now.keys()
+        if database.shape(now[name]) != database.shape(before[name])
+    ]
+    return sorted([*new, *gone, *other])

@@ -86,10 +86,13 @@ class UndoPlan:
         return [str(reversal.migration) for reversal in self.reversals]
 
 
-def make_undo_plan(database: Database, run_id: str, before: frozenset[Key]) -> UndoPlan:
+def make_undo_plan(
+    database: Database, run_id: str, before: frozenset[Key], definitions: Mapping[str, str]
+) -> UndoPlan:
     """What taking back all migrations since `before` means. Reads the database, changes nothing.
 
-    Raise LockHeld if a statement of the run is still executed by the session of a killed client.
+    `definitions` are those of all tables before the run. Raise LockHeld if a statement of the run is still
+    executed by the session of a killed client.
     """
     database.wait_for_orphans(run_id)
     reversals = _load(database, run_id, before, _rename_content_types)
@@ -99,7 +102,7 @@ def make_undo_plan(database: Database, run_id: str, before: frozenset[Key]) -> U
     return UndoPlan(
         reversals=tuple(reversals),
         lost=tuple(dict.fromkeys([*examination.lost, *examination.would_be_lost()])),
-        irreversible=tuple(dict.fromkeys([*examination.irreversible, *examination.strange()])),
+        irreversible=tuple(dict.fromkeys([*examination.irreversible, *examination.strange(definitions)])),
     )
 
 
@@ -217,7 +220,6 @@ class _Pieces:
     def _took_effect(self, statement: LedgerStatement) -> bool:
         if statement.status != StatementStatus.STARTED:
             return statement.status == StatementStatus.DONE
-        self.database.drop_invalid_index(statement.sql)
         return digest(self.database.definitions(statement.sql)) != statement.fingerprint
 
     def goes_back_by_definition(self, piece: _Piece) -> bool:
@@ -274,19 +276,29 @@ class _Examination:
             yield from lost_without(self.database, self.additions, state)
             yield from lost_by_return(self.database, self._done, self.additions, state)
 
-    def strange(self) -> Iterator[str]:
+    def strange(self, definitions: Mapping[str, str]) -> Iterator[str]:
         """Columns that somebody else has added or altered since: to go back would take them along."""
-        words = _("somebody else has changed table %(table)s since: %(column)s")
-        if self.database.rolls_back_ddl:
-            if all(reversal.names for reversal in self.reversals):
-                for extra in unknown_columns(self.database.connection):
-                    yield words % {"table": extra.table, "column": extra.column}
-            return
+        found = self._unknown(definitions) if self.database.rolls_back_ddl else self._unspoken_of()
+        for table, column in found:
+            yield _("somebody else has changed table %(table)s since: %(column)s") % {
+                "table": table,
+                "column": column,
+            }
+
+    def _unknown(self, definitions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Columns that no migration knows and that were not there before the run."""
+        if all(reversal.names for reversal in self.reversals):
+            for extra in unknown_columns(self.database.connection):
+                if extra.column not in definitions.get(extra.table, ""):
+                    yield extra.table, extra.column
+
+    def _unspoken_of(self) -> Iterator[tuple[str, str]]:
+        """Columns that are not as the run's last statement on their table has left them."""
         for sql, table, before in self._last_definitions():
             now = {table: self.database.definition(table)}
             for line in self.database.strange(sql, {table: before}, now):
                 if line.startswith("`"):
-                    yield words % {"table": table, "column": line}
+                    yield table, line
 
     def _last_definitions(self) -> Iterator[tuple[str, str, str]]:
         """For each table the last statement of the run that touched it, and the definition before that."""

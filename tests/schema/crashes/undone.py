@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -16,9 +16,9 @@ from django_runbook.schema.undo import UndoPlan, make_undo_plan, take_back
 BEFORE = frozenset({(APP, "0001_setup")})
 
 
-def plan_of_undo(bench: Bench) -> UndoPlan:
+def plan_of_undo(bench: Bench, definitions: Mapping[str, str] | None = None) -> UndoPlan:
     with files_of(bench):
-        return make_undo_plan(bench.database, RUN, BEFORE)
+        return make_undo_plan(bench.database, RUN, BEFORE, definitions or {})
 
 
 def undo(bench: Bench, definitions: dict[str, str], die_at: int | None = None) -> Watch:

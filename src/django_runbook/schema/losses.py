@@ -44,9 +44,8 @@ def lost_by(database: Database, unit: Unit, app_label: str) -> str:
     """
     match unit.operation:
         case operations.DeleteModel():
-            found = _dropped_table(
-                database, _model(database, unit.before, (app_label, unit.operation.name_lower))
-            )
+            key = (app_label, unit.operation.name_lower)
+            found = _dropped_table(database, _model(database, unit.before, key))
         case operations.RemoveField():
             key = (app_label, unit.operation.model_name_lower)
             found = _dropped_column(database, _model(database, unit.before, key), unit.operation.name)
@@ -202,11 +201,7 @@ def _dropped_column(database: Database, model: Model | None, name: str) -> Itera
         through = field.remote_field.through
         if through._meta.auto_created:
             yield from _dropped_table(database, through)
-    elif (
-        field.column
-        and not field.generated
-        and _rows(database, model).exclude(**{f"{name}__isnull": True}).exists()
-    ):
+    elif field.column and not field.generated and _filled(database, model, name).exists():
         yield _values(model, field)
 
 

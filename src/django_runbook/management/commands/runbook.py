@@ -103,8 +103,11 @@ class Command(RunbookCommand):
         if plan is None:
             self._show_plan(plan, options)
             return
-        refuse_errors(check_plan(plan, database))
+        findings = check_plan(plan, database)
+        refuse_errors(findings)
         if options["format"] == "text":
+            if findings:
+                self.console(options).print(findings_to_text(findings))
             self.console(options).print(plan_to_text(plan))
         confirm(_("Run it?"), interactive=options["interactive"], required=False)
         live = Live(self.console(options, live=True), options["verbosity"])

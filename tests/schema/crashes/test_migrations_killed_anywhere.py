@@ -32,7 +32,7 @@ def test_a_migration_killed_at_any_moment_ends_as_if_it_had_not(make_bench: Make
     bench = make_bench(kind, case)
     whole = uninterrupted(bench)
     outcome = bench.outcome
-    for moment in moments(bench, whole):
+    for moment in range(1, whole.moments + 1):
         bench.reset()
         killed = bench.process(die_at=moment)
         assert killed.dead
@@ -52,13 +52,6 @@ def uninterrupted(bench: Bench) -> Watch:
     assert bench.outcome == outcome
     assert whole.moments > len(whole.done)
     return whole
-
-
-def moments(bench: Bench, whole: Watch) -> Sequence[int]:
-    """All; but where all of them are in one transaction, which costs a server most to take back, some."""
-    if bench.is_one_transaction and bench.database.alias == "postgresql":
-        return sorted({*range(1, whole.moments, 4), whole.moments - 1, whole.moments})
-    return range(1, whole.moments + 1)
 
 
 @pytest.mark.parametrize("kind", VENDORS)

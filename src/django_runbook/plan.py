@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
@@ -26,6 +26,8 @@ class PlannedStep:
     reason: str
     crash_meaning: str
     """What a crash in it would mean for a resume."""
+    crash_details: Mapping[str, str]
+    """The same for each migration of it, by name."""
     fingerprint: str
 
     @property
@@ -58,6 +60,7 @@ def make_plan(runbook: NamedRunbook, start: Place) -> Plan:
                 place=place,
                 reason=step.reason(place),
                 crash_meaning=step.crash_meaning(place),
+                crash_details=step.crash_details(place),
                 fingerprint=step.fingerprint(place),
             )
             for number, (step, place) in enumerate(_walk(runbook.steps, start), start=1)

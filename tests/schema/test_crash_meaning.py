@@ -10,10 +10,14 @@ import pytest
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from library import INITIAL, start
+from library import INITIAL, runbook, start
+from rich.console import Console
 
+from django_runbook.plan import make_plan
+from django_runbook.report.as_json import plan_to_json
+from django_runbook.report.text import plan_to_text
 from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash
-from django_runbook.steps import Migrate
+from django_runbook.steps import Backup, Migrate
 from django_runbook.steps.migrate import CRASH_WORDS
 
 ADD = migrations.AddField("author", "age", models.IntegerField(null=True))
@@ -235,6 +239,23 @@ def test_where_a_statement_can_be_left_half_done_only_a_restore_is_sure():
 def test_the_plan_says(capabilities: dict[str, bool], operation: Operation, words: str):
     place = start(INITIAL, ("0002_coming", [operation]), applied=["0001_initial"])
     assert Migrate.all().crash_meaning(replace(place, **capabilities)) == words
+
+
+def test_the_plan_says_it_of_each_migration():
+    called = ("0003_called", [migrations.RunSQL("CALL tidy()")])
+    place = start(INITIAL, ("0002_more", [ADD]), called, applied=["0001_initial"])
+    steps = runbook(Backup(), Migrate.all())
+    plan = make_plan(steps, replace(place, rolls_back_ddl=False))
+    words = {
+        "library.0002_more": "goes on by statement",
+        "library.0003_called": "at least once: Raw SQL operation: CALL tidy()",
+    }
+    assert plan_to_json(plan)["steps"][1]["crash_details"] == words
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(plan_to_text(plan))
+    for name, meaning in words.items():
+        assert f"  {meaning}: {name}\n" in captured.get()
 
 
 def test_every_meaning_has_words():

@@ -25,6 +25,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "title": planned.title,
                 "reason": planned.reason,
                 "crash_meaning": planned.crash_meaning,
+                "crash_details": dict(planned.crash_details),
                 "fingerprint": planned.fingerprint,
                 "repeatable": planned.step.repeatable,
                 "reversible": planned.step.reversible,

@@ -75,7 +75,22 @@ def plan_to_text(plan: Plan) -> RenderableType:
     table = _table("#", _("Step"), _("Why here"), _("After a crash"))
     for number, planned in enumerate(plan.steps, start=1):
         table.add_row(str(number), Text(planned.title), Text(planned.reason), Text(planned.crash_meaning))
-    return Group(Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table)
+    return Group(
+        Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table, *_crash_details(plan)
+    )
+
+
+def _crash_details(plan: Plan) -> Iterator[RenderableType]:
+    """After a crash, by migration: those of which the same is true on one line."""
+    found: dict[str, list[str]] = {}
+    for planned in plan.steps:
+        for name, words in planned.crash_details.items():
+            found.setdefault(words, []).append(name)
+    if len(found) < 2:
+        return
+    yield Text(_("After a crash in a migration:"), style="bold")
+    for words, names in found.items():
+        yield Text(f"  {words}: {', '.join(names)}")
 
 
 def undo_to_text(plan: UndoPlan, state: RunState) -> RenderableType:

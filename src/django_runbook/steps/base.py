@@ -154,6 +154,10 @@ class Step(ABC):
         """What a crash in this step would mean for a resume, in a few words for the plan."""
         return _("is done again") if self.repeatable else _("needs your word on resume")
 
+    def crash_details(self, place: Place) -> Mapping[str, str]:
+        """The same for each migration that the step applies, by name."""
+        return {}
+
     def baseline(self, context: Context) -> Mapping[str, Any]:
         """Facts to be measured before the first step, for a comparison by this one."""
         return {}

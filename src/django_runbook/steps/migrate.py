@@ -109,11 +109,17 @@ class Migrate(Step):
         keys = self.keys(place)
         judged = [self._judge(key, place) for key in keys]
         found = worst(judged)
-        words = str(CRASH_WORDS[found.meaning])
         if not found.operation:
-            return words
+            return _in_words(found)
         app_label, name = keys[judged.index(found)]
-        return f"{words}: {found.operation} ({app_label}.{name})"
+        return f"{_in_words(found)} ({app_label}.{name})"
+
+    def crash_details(self, place: Place) -> Mapping[str, str]:
+        """Of each migration."""
+        return {
+            f"{app_label}.{name}": _in_words(self._judge((app_label, name), place))
+            for app_label, name in self.keys(place)
+        }
 
     def _judge(self, key: Key, place: Place) -> CrashJudgement:
         return judge_crash(
@@ -202,6 +208,11 @@ def locking_statement(operation: Operation) -> str:
         return ""
     sent = (scripts.statements(text) for text in scripts.texts(operation, split=True))
     return next(filter(None, map(scripts.locking, sent)), "").strip().rstrip(";")
+
+
+def _in_words(judged: CrashJudgement) -> str:
+    words = str(CRASH_WORDS[judged.meaning])
+    return f"{words}: {judged.operation}" if judged.operation else words
 
 
 def _too_early(place: Place, key: Key, previous: Key | None, item: Tightening) -> Problem | None:

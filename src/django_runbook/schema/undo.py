@@ -324,14 +324,19 @@ class _Examination:
         return done[::-1]
 
     def _refuse_piece(self, reversal: Reversal, piece: _Piece) -> None:
-        if piece.unit is not None and piece.whole:
-            self._refuse_irreversible(reversal, [piece.unit])
-            return
-        words = piece.unit.operation.describe() if piece.unit else _("what was left for the end")
-        self.irreversible.append(
-            _("operation '%(operation)s' of migration %(migration)s was cut off in its middle")
-            % {"operation": words, "migration": reversal.migration}
-        )
+        unit = piece.unit
+        words = {
+            "operation": unit.operation.describe() if unit else _("what was left for the end"),
+            "migration": reversal.migration,
+        }
+        if unit is None or not piece.whole:
+            text = _("operation '%(operation)s' of migration %(migration)s was cut off in its middle")
+            self.irreversible.append(text % words)
+        elif piece.row.signature != unit.signature:
+            text = _("operation '%(operation)s' of migration %(migration)s was edited after it was applied")
+            self.irreversible.append(text % words)
+        else:
+            self._refuse_irreversible(reversal, [unit])
 
     def _refuse_irreversible(self, reversal: Reversal, done: Sequence[Unit]) -> None:
         self.irreversible += [

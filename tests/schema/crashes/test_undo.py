@@ -160,3 +160,25 @@ def test_values_that_the_column_of_before_cannot_hold_stand_against_an_undo(make
             "UPDATE library_author SET name = 'Ann', age = 30, note = 'none' WHERE id = 1"
         )
         assert plan_of_undo(bench).lost == ()
+
+
+def test_an_operation_that_was_edited_since_is_not_taken_back_by_what_it_says_now(make_bench: MakeBench):
+    sql = ["UPDATE library_author SET age = age + 1"]
+    case = Case(
+        name="counts and counts back",
+        setup=authors,
+        rows=AUTHORS,
+        operations=lambda: [migrations.RunSQL(sql[0], "UPDATE library_author SET age = age - 1")],
+    )
+    bench = make_bench("mariadb", case)
+    bench.reset()
+    before, definitions = bench.outcome, bench.database.all_definitions()
+    bench.process()
+    sql[0] = "UPDATE library_author SET age = age + 2"
+    assert plan_of_undo(bench).irreversible == (
+        "operation 'Raw SQL operation' of migration library.0002_tested was edited after it was applied",
+    )
+    sql[0] = "UPDATE library_author SET age = age + 1"
+    assert plan_of_undo(bench).irreversible == ()
+    undo(bench, definitions)
+    assert bench.outcome == before

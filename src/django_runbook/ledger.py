@@ -71,7 +71,7 @@ class StatementStatus(models.TextChoices):
 
     PLANNED = "planned"
     STARTED = "started"
-    """Sent, and no outcome: in doubt if the process is gone."""
+    """Sent, and no outcome: in doubt if the process is gone, unless its operation is done."""
     DONE = "done"
 
 

@@ -1,0 +1,28 @@
+"""Update one service after the other until standard input ends, and write how long each took."""
+
+import random
+import select
+import sys
+import time
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from django.db import connection
+
+PAUSE = 0.002
+
+with connection.cursor() as cursor:
+    cursor.execute("SELECT MIN(id), MAX(id) FROM core_service")
+    first, last = cursor.fetchone()
+drawn = random.Random(1)
+with Path(sys.argv[1]).open("w", buffering=1) as log:
+    while not select.select([sys.stdin], [], [], PAUSE)[0]:
+        at, began = time.time(), time.monotonic()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE core_service SET effectif = effectif + 1 WHERE id = %s", [drawn.randint(first, last)]
+            )
+        log.write(f"{at:.6f} {time.monotonic() - began:.6f}\n")

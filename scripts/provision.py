@@ -215,10 +215,20 @@ NEEDS = {
         packages=("mariadb-server", "mariadb-client"),
         is_met=lambda: _has_program("mariadbd") and _has_program("mariadb-dump", "mysqldump"),
     ),
+    "mydumper": Need(
+        what="mydumper",
+        packages=("mydumper",),
+        is_met=lambda: _has_program("mydumper") and _has_program("myloader"),
+    ),
     "postgresql": Need(
         what="a PostgreSQL server",
         packages=("postgresql",),
         is_met=lambda: _has_program("postgres") and _has_program("pg_dump"),
+    ),
+    "programs": Need(
+        what="the programs that backups are measured against",
+        packages=("zstd", "sqlite3"),
+        is_met=lambda: _has_program("zstd") and _has_program("sqlite3"),
     ),
     "pgbouncer": Need(what="PgBouncer", packages=("pgbouncer",), is_met=lambda: _has_program("pgbouncer")),
     "mysqlclient": Need(

@@ -26,7 +26,7 @@ BENCHMARKS = ROOT / "benchmarks"
 def main(arguments: list[str]) -> int:
     venv = ROOT / ".venv-bench"
     if not is_inside(venv):
-        missing = provide("mariadb", "postgresql", "mysqlclient")
+        missing = provide("mariadb", "mydumper", "postgresql", "programs", "mysqlclient")
         built = "mysqlclient" not in missing
         enter(make_venv(venv, *development_requirements(mysqlclient=built, benchmarks=True)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

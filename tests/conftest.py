@@ -13,8 +13,10 @@ skips its tests and is named at the end of the session; with CI in the environme
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from example_project import ExampleProjects, Project
 from places import ALIASES, empty_database, missing_servers, pointed_at, report_missing
 from private_pooler import PgBouncer, private_pooler
 from private_server import PrivateServer, ServerMissing, private_server
+from warm_python import warm_python
 
 from django_runbook.databases import Database
 
@@ -106,11 +109,26 @@ def make_project(example_projects: ExampleProjects) -> Iterator[Callable[[str], 
 @pytest.fixture(scope="session")
 def example_projects(
     tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[str], PrivateServer]
-) -> ExampleProjects:
-    return ExampleProjects(tmp_path_factory.mktemp("ediligence"), start_server)
+) -> Iterator[ExampleProjects]:
+    with ExitStack() as stack:
+        python = cache(lambda: stack.enter_context(warm_python()))
+        yield ExampleProjects(tmp_path_factory.mktemp("ediligence"), start_server, python)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for kind, why in config.stash.get(missing_servers, {}).items():
         terminalreporter.write_sep("!", f"NOT TESTED: {kind}", red=True, bold=True)
         terminalreporter.write_line(why, red=True)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """No test leaves signals blocked or handled otherwise: the next one that sends some would hang."""
+    before = signal_state()
+    yield
+    assert signal_state() == before
+
+
+def signal_state() -> tuple[object, ...]:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return *handlers, signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from private_server import PrivateServer, free_port
+from warm_python import Forked, WarmPython, starts_alike
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ediligence"
 START_SECONDS = 30
@@ -41,6 +42,7 @@ call_command("seed_organisation", services={services})
 """
 
 Ended = subprocess.CompletedProcess[str]
+Process = subprocess.Popen[str] | Forked
 
 
 class Place(ABC):
@@ -174,6 +176,8 @@ class Project:
     place: Place
     template: Callable[[int], Place]
     """Give a place at 0032 with that many services, made once per session."""
+    warm_python: Callable[[], WarmPython] | None = None
+    """Forks the project's processes; without it each is a Python of its own, as an operator starts it."""
 
     @property
     def database_url(self) -> str:
@@ -205,25 +209,31 @@ class Project:
         self.place.copy_from(self.template(services))
         return self
 
-    def run(self, *command: str | Path, check: bool = True, **env: str) -> Ended:
-        """Run a program in the project's folder. Raise AssertionError, with what it said, if it fails."""
-        ended = subprocess.run(
-            command,
+    def start(self, *words: str, log: IO[bytes] | None = None, **env: str) -> Process:
+        """Start Python in the project's folder, with a script of it, or -m and a module."""
+        env = {**self.env, **env}
+        if self.warm_python and starts_alike(env):
+            return self.warm_python().start(words, self.folder, env, log=log)
+        output = log or subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, *words],
             cwd=self.folder,
-            env={**self.env, **env},
+            env=env,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=output,
+            stderr=output,
             encoding="utf-8",
-            check=False,
         )
-        if check and ended.returncode:
-            words = f"{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
-            raise AssertionError(f"{command} ended with exit code {ended.returncode}:\n{words}")
-        return ended
+
+    def run(self, *words: str, check: bool = True, **env: str) -> Ended:
+        """Run Python to its end. Raise AssertionError, with what it said, if it fails."""
+        process = self.start(*words, **env)
+        stdout, stderr = process.communicate()
+        return ended_well(Ended(words, process.wait(), stdout, stderr), check)
 
     def manage(self, *arguments: str, check: bool = True, **env: str) -> Ended:
         """Run a management command."""
-        return self.run(sys.executable, "manage.py", *arguments, check=check, **env)
+        return self.run("manage.py", *arguments, check=check, **env)
 
     def python(self, code: str) -> str:
         """Run code in the project's `shell` and return what it printed."""
@@ -231,25 +241,27 @@ class Project:
 
     def move_services(self, *, check: bool = True) -> Ended:
         """Run the hand script."""
-        return self.run(sys.executable, "migrate_services_to_sous_directions.py", check=check)
+        return self.run("migrate_services_to_sous_directions.py", check=check)
 
     def by_hand(self, *, check: bool = True) -> Ended:
         """Run the whole hand procedure; its files go to `var/sauvegardes`."""
-        return self.run("./procedure.sh", check=check)
+        ended = subprocess.run(
+            ["./procedure.sh"],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        return ended_well(ended, check)
 
     @contextmanager
     def serve(self) -> Iterator[Site]:
         """Run gunicorn on a free port for the length of the block."""
         address = f"127.0.0.1:{free_port()}"
         with (self.folder / "gunicorn.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn"],
-                cwd=self.folder,
-                env={**self.env, "GUNICORN_BIND": address},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            process = self.start("-m", "gunicorn", log=log, GUNICORN_BIND=address)
         site = Site(url=f"http://{address}", pid=process.pid)
         try:
             self._wait_for(site, process)
@@ -258,7 +270,7 @@ class Project:
             process.terminate()
             process.wait(START_SECONDS)
 
-    def _wait_for(self, site: Site, process: subprocess.Popen[bytes]) -> None:
+    def _wait_for(self, site: Site, process: Process) -> None:
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             try:
@@ -270,12 +282,25 @@ class Project:
         raise AssertionError(f"gunicorn does not answer:\n{(self.folder / 'gunicorn.log').read_text()}")
 
 
+def ended_well(ended: Ended, check: bool) -> Ended:
+    """Raise AssertionError, with what it said, if `check` and it failed."""
+    words = f"{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+    assert not (check and ended.returncode), f"{ended.args} ended with {ended.returncode}:\n{words}"
+    return ended
+
+
 class ExampleProjects:
     """Makes projects, and keeps one seeded database per kind and size for the session."""
 
-    def __init__(self, folder: Path, start_server: Callable[[str], PrivateServer]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        start_server: Callable[[str], PrivateServer],
+        warm_python: Callable[[], WarmPython] | None = None,
+    ) -> None:
         self.folder = folder
         self.start_server = start_server
+        self.warm_python = warm_python
         self.templates: dict[tuple[str, int], Place] = {}
 
     @contextmanager
@@ -287,7 +312,11 @@ class ExampleProjects:
         place.create()
         try:
             yield Project(
-                kind=kind, folder=folder, place=place, template=lambda services: self.template(kind, services)
+                kind=kind,
+                folder=folder,
+                place=place,
+                template=lambda services: self.template(kind, services),
+                warm_python=self.warm_python,
             )
         finally:
             place.drop()

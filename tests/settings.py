@@ -29,3 +29,7 @@ for alias, changes in json.loads(os.environ.get(DATABASES_FROM_PARENT, "{}")).it
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+SETTINGS_FROM_PARENT = "TEST_SETTINGS"
+"""The environment variable with what a child process is to have otherwise, as JSON."""
+globals().update(json.loads(os.environ.get(SETTINGS_FROM_PARENT, "{}")))

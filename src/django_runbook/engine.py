@@ -13,6 +13,7 @@ from typing import Any
 from django.db import Error as AnyDatabaseError
 from django.utils.translation import gettext as _
 
+from django_runbook.backups import refuse_cut_off_restore
 from django_runbook.conf import backup_directory, run_directory
 from django_runbook.databases import Database
 from django_runbook.exceptions import Interrupted, JournalUnwritable, Refused, RunbookError
@@ -46,10 +47,21 @@ Announce = Callable[[Entry], None]
 
 
 @contextmanager
-def open_run(plan: Plan, database: Database, announce: Announce) -> Iterator[Journal]:
-    """Take the lock, make the run folder and its journal, and prepare the ledger."""
+def open_run(
+    plan: Plan,
+    database: Database,
+    announce: Announce,
+    known: Mapping[str, Any] | None = None,
+    *,
+    directory: Path | None = None,
+) -> Iterator[Journal]:
+    """Take the lock, make the run folder and its journal, and prepare the ledger.
+
+    `known` are further facts for the first line of the journal: what the check found, and what a rehearsal
+    predicts. The run folder is made in `directory`, by default where the runs of this machine are.
+    """
     with database.lock():
-        folder = _new_folder(plan)
+        folder = _new_folder(plan, directory or run_directory())
         with Journal(folder / JOURNAL_FILE, announce=announce, secrets=database.secrets) as journal:
             Ledger(database.connection).ensure()
             journal.record(
@@ -63,6 +75,8 @@ def open_run(plan: Plan, database: Database, announce: Announce) -> Iterator[Jou
                 applied=sorted(plan.steps[0].place.applied),
                 applies=_applies(plan),
                 steps=_declared(plan),
+                on_failure=plan.on_failure,
+                **(known or {}),
             )
             yield journal
 
@@ -113,13 +127,14 @@ def prepare_resume(
             _("Run %(run)s is being undone: an undo began and was cut off.") % {"run": state.run_id},
             _("Go on with `manage.py runbook undo`, or restore the run's backup."),
         )
+    refuse_cut_off_restore(database)
     Ledger(database.connection).compare(state.run_id, journal.entries)
     _refuse_edited(plan, state)
     _refuse_unapplied(plan, state, database)
     doubtful = next((it for it in plan.steps if _in_doubt(state, it.key)), None)
     if doubtful and not (assume_done or run_again):
         doubtful.step.look_again(_context(doubtful, journal, database, Interrupts()))
-    journal.record(Event.RESUMED, applies=_applies(plan), steps=_declared(plan))
+    journal.record(Event.RESUMED, applies=_applies(plan), steps=_declared(plan), on_failure=plan.on_failure)
     if doubtful and assume_done:
         _note(journal, database, journal.record(Event.SUCCEEDED, doubtful.key, assumed=True))
 
@@ -224,7 +239,7 @@ def _refuse_unapplied(plan: Plan, state: RunState, database: Database) -> None:
     """The steps that have succeeded are not done again, so what they applied must still be there."""
     done = {key for key, step in state.steps.items() if step.done}
     coming = next((it for it in plan.steps if it.key not in done), None)
-    expected = coming.place.here if coming else frozenset()
+    expected = coming.place.here - coming.place.held if coming else frozenset()
     gone = sorted(expected - applied_migrations(database.connection))
     if gone:
         raise Refused(
@@ -252,16 +267,17 @@ def _declared(plan: Plan) -> list[dict[str, Any]]:
             "reason": it.reason,
             "fingerprint": it.fingerprint,
             "lasting": it.step.lasting,
+            "changes_data": it.step.changes_data,
+            "reversible": it.step.reversible and it.step.changes_schema,
             "outside": it.step.acts_outside,
         }
         for it in plan.steps
     ]
 
 
-def _new_folder(plan: Plan) -> Path:
+def _new_folder(plan: Plan, directory: Path) -> Path:
     """Make a folder named by the time and the runbook; a second one in the same second gets a number."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{plan.runbook.rpartition('.')[2]}"
-    directory = run_directory()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(1, 100):

@@ -52,6 +52,10 @@ class SessionLost(RunbookError):
     """The session that held the lock is gone; whatever runs now would run without it."""
 
 
+class TimeLimitReached(RunbookError):
+    """What was asked of the database took longer than it may; nothing was changed by it."""
+
+
 class ProgramFailed(RunbookError):
     """A client program (pg_dump, mariadb-dump, systemctl …) failed; the message has its own words."""
 

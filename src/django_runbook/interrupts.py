@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -14,6 +14,28 @@ from django.utils.translation import gettext as _
 from django_runbook.exceptions import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block, which must be short.
+
+    For what must not be torn in two by the KeyboardInterrupt of a handler: to start a program, and to know
+    that it is to be ended. Outside of the main thread no handler runs, and nothing is held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    try:
+        with ExitStack() as handlers:
+            for number in SIGNALS:
+                handlers.callback(signal.signal, number, signal.getsignal(number))
+                signal.signal(number, lambda number, frame: arrived.append(number))
+            yield
+    finally:
+        for late in arrived:
+            signal.raise_signal(late)
 
 
 class Interrupts:

@@ -16,10 +16,10 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
+from django_runbook.backfill_ledger import BACKFILL_TABLES, TABLE_PREFIX
 from django_runbook.exceptions import JournalDamaged, Refused
 from django_runbook.journal import Entry, Event
 
-TABLE_PREFIX = "django_runbook_"
 Row = TypeVar("Row", bound=models.Model)
 
 
@@ -41,29 +41,6 @@ class LedgerRun(models.Model):
 
     def __str__(self) -> str:
         return self.run_id
-
-
-class LedgerBackfill(models.Model):
-    """Where a backfill stands; written in the transaction of the rows it speaks of."""
-
-    id = models.BigAutoField(primary_key=True)
-    run_id = models.CharField(max_length=100)
-    step = models.CharField(max_length=150)
-    prepared = models.BooleanField(default=False)
-    cursor = models.TextField(null=True)  # noqa: DJ001 - null is "before the first row"
-    """Primary key of the last row done, as JSON."""
-    rows = models.BigIntegerField(default=0)
-    batches = models.BigIntegerField(default=0)
-    done = models.BooleanField(default=False)
-
-    class Meta:
-        apps = Apps()
-        app_label = "django_runbook"
-        db_table = f"{TABLE_PREFIX}backfill"
-        unique_together = [("run_id", "step")]
-
-    def __str__(self) -> str:
-        return f"{self.run_id} {self.step}"
 
 
 class StatementStatus(models.TextChoices):
@@ -122,7 +99,7 @@ class LedgerStatement(models.Model):
         return self.sql
 
 
-TABLES = (LedgerRun, LedgerBackfill, LedgerOperation, LedgerStatement)
+TABLES = (LedgerRun, LedgerOperation, LedgerStatement, *BACKFILL_TABLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,15 +189,6 @@ class Ledger:
                 % {"run": run_id},
             )
 
-    def backfill(self, run_id: str, step: str) -> LedgerBackfill | None:
-        """Where this backfill stands, or None if it has not begun."""
-        if not self.exists:
-            return None
-        return self._backfills.filter(run_id=run_id, step=step).first()
-
-    def begin_backfill(self, run_id: str, step: str) -> LedgerBackfill:
-        return self._backfills.get_or_create(run_id=run_id, step=step)[0]
-
     def advance(self, row: models.Model, **changes: Any) -> None:
         """Write new values of a row; in the transaction of what they speak of, where there is one."""
         for name, value in changes.items():
@@ -289,13 +257,14 @@ class Ledger:
         rows = self._of(LedgerOperation).filter(run_id=run_id).order_by("-id")
         return list(dict.fromkeys(rows.values_list("app_label", "migration")))
 
+    def migrations_with(self, number: int) -> set[tuple[str, str, str]]:
+        """Run, app label and name of each migration that has an operation of this number."""
+        rows = self._of(LedgerOperation).filter(number=number)
+        return set(rows.values_list("run_id", "app_label", "migration"))
+
     @property
     def _runs(self) -> models.QuerySet[LedgerRun]:
         return self._of(LedgerRun)
-
-    @property
-    def _backfills(self) -> models.QuerySet[LedgerBackfill]:
-        return self._of(LedgerBackfill)
 
     def _of(self, model: type[Row]) -> models.QuerySet[Row]:
         return models.QuerySet(model, using=self.connection.alias)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from django.utils.translation import gettext as _
 
 from django_runbook.exceptions import PlanRefused, Refused
-from django_runbook.runbooks import NamedRunbook
+from django_runbook.runbooks import NamedRunbook, OnFailure
 from django_runbook.schema.history import Key
 from django_runbook.steps import Backup, Migrate, Restart, Step, Verify
 from django_runbook.steps.base import Place, Problem
@@ -44,6 +44,9 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     covers: tuple[str, ...] = ()
     """Labels of the runbooks that are completed when this plan is."""
+    on_failure: OnFailure = OnFailure.STOP
+    suppressed: Mapping[str, str] = field(default_factory=dict)
+    """Findings of the check that do not matter, as `Runbook.suppressed` has them."""
 
 
 def make_plan(runbook: NamedRunbook, start: Place) -> Plan:
@@ -66,6 +69,8 @@ def make_plan(runbook: NamedRunbook, start: Place) -> Plan:
             for number, (step, place) in enumerate(_walk(runbook.steps, start), start=1)
         ),
         covers=(runbook.label,),
+        on_failure=runbook.on_failure,
+        suppressed=runbook.suppressed,
     )
 
 
@@ -80,7 +85,18 @@ def make_pending_plan(runbooks: Sequence[NamedRunbook], start: Place) -> Plan:
         NamedRunbook(app_label="", name="pending", steps=_combined(ordered, start)),
         start,
     )
-    return replace(plan, runbook="pending", covers=tuple(runbook.label for runbook in ordered))
+    return replace(
+        plan,
+        runbook="pending",
+        covers=tuple(runbook.label for runbook in ordered),
+        on_failure=_common([runbook.on_failure for runbook in ordered]),
+        suppressed={key: reason for runbook in ordered for key, reason in runbook.suppressed.items()},
+    )
+
+
+def _common(wanted: Sequence[OnFailure]) -> OnFailure:
+    """What all runbooks of a run want in common; otherwise it stops, and the operator decides."""
+    return wanted[0] if len(set(wanted)) == 1 else OnFailure.STOP
 
 
 def is_pending(runbook: NamedRunbook, start: Place, completed: frozenset[str]) -> bool:
@@ -112,7 +128,20 @@ def right_order(steps: Sequence[Step], start: Place) -> list[Step] | None:
             inserted.add(step.declaration())
         ordered.append(step)
         place = step.after(place)
-    return ordered
+    return _finished(ordered, place)
+
+
+def _finished(steps: Sequence[Step], end: Place) -> list[Step]:
+    """With what finishes each migration that is held at the `end`, behind the steps that move data."""
+    missing = [(number, it) for number, step in enumerate(steps) if (it := _missing_finish(step, end))]
+    if not missing:
+        return list(steps)
+    moves = [number for number, step in enumerate(steps) if step.changes_data]
+    last = max([*moves, *(number for number, _step in missing)])
+    while last + 1 < len(steps) and isinstance(steps[last + 1], Verify):
+        last += 1
+    finishing = {it.declaration(): it for _number, it in missing}
+    return [*steps[: last + 1], *finishing.values(), *steps[last + 1 :]]
 
 
 def to_source(steps: Sequence[Step]) -> str:
@@ -155,6 +184,24 @@ def _problems(steps: Sequence[Step], start: Place) -> Iterator[tuple[int, Step, 
             place = step.after(here)
         except Refused:
             return
+    yield from _unfinished(steps, place)
+
+
+def _unfinished(steps: Sequence[Step], end: Place) -> Iterator[tuple[int, Step, Problem]]:
+    """Migrations that the list holds and does not finish."""
+    for number, step in enumerate(steps, start=1):
+        if missing := _missing_finish(step, end):
+            app_label, name = end.history.find(missing.app_label, missing.target)
+            text = _("It leaves a part of %(app)s.%(migration)s for later, and no later step finishes that.")
+            yield number, step, Problem(message=text % {"app": app_label, "migration": name})
+
+
+def _missing_finish(step: Step, end: Place) -> Migrate | None:
+    """What would finish the migration that the step holds, if nothing has at the `end`."""
+    if not (isinstance(step, Migrate) and step.defer_indexes):
+        return None
+    held = end.history.find(step.app_label, step.target) in end.held
+    return Migrate(step.app_label, step.target) if held else None
 
 
 def _stands(step: Step, place: Place, waiting: Sequence[Step]) -> list[Problem]:

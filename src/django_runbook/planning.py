@@ -92,6 +92,7 @@ def load_place(database: Database, applied: Collection[Key] | None = None) -> Pl
         history=history,
         alias=database.alias,
         rolls_back_ddl=database.rolls_back_ddl,
+        adds_constraints=database.adds_constraints,
         atomic_ddl=database.needed_for_atomic_ddl(database.server()) is None,
         applied=history.applied if applied is None else frozenset(applied),
     )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import IO
+from typing import IO, Self, cast
 from urllib.parse import quote
 
 from django.utils.translation import gettext as _
 
 from django_runbook.exceptions import ProgramFailed
+from django_runbook.interrupts import held_signals
 
 CHUNK = 256 * 1024
 """Bytes moved at a time."""
@@ -50,18 +53,45 @@ def read_program(
     env: Mapping[str, str] | None = None,
     secrets: Iterable[str] = (),
 ) -> bytes:
-    """Write a program's standard output to `target` and return its last 8 KB.
+    """Write a program's standard output to `target`, as it comes, and return its last 8 KB.
 
     Raise ProgramFailed, with the end of its standard error, if it is missing or fails.
     """
     tail = b""
     with running(argv, Pipes(stdout=subprocess.PIPE), env=env, secrets=secrets) as program:
-        assert program.process.stdout is not None  # noqa: S101 - for the type checker
-        for chunk in chunks_of(program.process.stdout):
+        stdout = cast("io.BufferedReader", program.process.stdout)
+        for chunk in iter(partial(stdout.read1, CHUNK), b""):
             target.write(chunk)
             tail = (tail + chunk)[-TAIL:]
         program.wait()
     return tail
+
+
+@contextmanager
+def reading_program(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+) -> Iterator[IO[bytes]]:
+    """Run a program within the block, which reads its standard output.
+
+    The read that finds its end raises ProgramFailed if the program failed, so that nobody takes what came of
+    it for all.
+    """
+    with running(argv, Pipes(stdout=subprocess.PIPE), env=env, secrets=secrets) as program:
+        yield cast("IO[bytes]", Output(program))
+
+
+class Output(io.RawIOBase):
+    """A program's standard output, and at its end its success."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.stdout = cast("io.BufferedReader", program.process.stdout)
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self.stdout.read1(size)
+        if not chunk:
+            self.program.wait()
+        return chunk
 
 
 def feed_program(
@@ -142,6 +172,16 @@ class Program:
         """The end of what it said, without the secrets."""
         return redact(self.tail.text(), self.secrets)[-TAIL:]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """End it if the block raises, whatever it raises (KeyboardInterrupt too)."""
+        if kind is not None:
+            self.end()
+        close(self.process)
+        self.tail.thread.join(timeout=1)
+
     def end(self) -> None:
         """Terminate its process group, and kill it if it does not end within the grace time."""
         if self.process.poll() is not None:
@@ -183,16 +223,11 @@ class Tail:
 def running(
     argv: Sequence[str], pipes: Pipes, *, env: Mapping[str, str] | None, secrets: Iterable[str]
 ) -> Iterator[Program]:
-    """Start a program and end it if the block raises, whatever it raises (KeyboardInterrupt too)."""
-    program = Program(argv, start(argv, pipes, env or {}), secrets)
-    try:
+    """Start a program and end it if the block raises, also by a signal while it is being started."""
+    with ExitStack() as stack:
+        with held_signals():
+            program = stack.enter_context(Program(argv, start(argv, pipes, env or {}), secrets))
         yield program
-    except BaseException:
-        program.end()
-        raise
-    finally:
-        close(program.process)
-        program.tail.thread.join(timeout=1)
 
 
 def start(argv: Sequence[str], pipes: Pipes, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

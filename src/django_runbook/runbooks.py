@@ -7,8 +7,9 @@ import importlib
 import inspect
 import pkgutil
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,10 +20,26 @@ from django_runbook.exceptions import Refused
 from django_runbook.steps.base import Step
 
 
+class OnFailure(StrEnum):
+    """What a run does when one of its steps fails."""
+
+    STOP = "stop"
+    """Nothing: the operator chooses among the ways back."""
+    UNDO = "undo"
+    """Take back what the run did, if that loses nothing; otherwise stop."""
+    RESTORE = "restore"
+    """Restore the run's backup if the run has changed the database; loses what others wrote meanwhile."""
+
+
 class Runbook:
     """An upgrade as a list of steps. What you read is what runs."""
 
     steps: ClassVar[Sequence[Step]] = ()
+    suppressed: ClassVar[Mapping[str, str]] = {}
+    """Findings of the check that do not matter here, by id ("runbook.P501") or by id and what they are about
+    ("runbook.P501:core_service"), each with the reason, which is journaled."""
+    on_failure: ClassVar[str] = OnFailure.STOP
+    """What happens when a step fails: "stop", "undo" or "restore". A kill or Ctrl-C is no failure."""
     dependencies: ClassVar[Sequence[str]] = ()
     """Labels ("app_label.name") of runbooks that must be completed on a database before this one."""
 
@@ -36,6 +53,8 @@ class NamedRunbook:
     """The module's name."""
     steps: tuple[Step, ...]
     dependencies: tuple[str, ...] = ()
+    on_failure: OnFailure = OnFailure.STOP
+    suppressed: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     """First line of the class's docstring."""
 
@@ -112,6 +131,8 @@ def _load(app_config: AppConfig, name: str) -> NamedRunbook:
         name=name,
         steps=_steps(classes[0], path),
         dependencies=tuple(classes[0].dependencies),
+        on_failure=_on_failure(classes[0], path),
+        suppressed=dict(classes[0].suppressed),
         description=(inspect.getdoc(classes[0]) or "").partition("\n")[0],
     )
 
@@ -130,6 +151,17 @@ def _steps(runbook: type[Runbook], path: str) -> tuple[Step, ...]:
                 _("Write the step with its parentheses, as in `Backup()`."),
             )
     return tuple(runbook.steps)
+
+
+def _on_failure(runbook: type[Runbook], path: str) -> OnFailure:
+    try:
+        return OnFailure(runbook.on_failure)
+    except ValueError as error:
+        raise Refused(
+            _("Runbook %(name)s in %(path)s has on_failure = %(value)r.")
+            % {"name": runbook.__name__, "path": path, "value": runbook.on_failure},
+            _("It can be %(choices)s.") % {"choices": ", ".join(f'"{it}"' for it in OnFailure)},
+        ) from error
 
 
 def _does_not_import(app_config: AppConfig, name: str, error: Exception) -> Refused:

@@ -16,15 +16,19 @@ import pytest
 from children import start_child
 from zstandard import ZstdDecompressor
 
-from django_runbook import backups
 from django_runbook.backups import (
+    Terms,
     find_backups,
     load_manifest,
     make_backup,
+    manifest,
     required_space,
     restore_backup,
+    space,
+    streams,
+    writing,
 )
-from django_runbook.databases import Database
+from django_runbook.databases import Database, TableContent
 from django_runbook.exceptions import BackupFailed, Refused, RestoreFailed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -50,7 +54,7 @@ def run(database: Database, *statements: str) -> None:
 
 
 def test_a_backup_is_restored_exactly(database: Database, folder: Path) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     run(database, "DELETE FROM t WHERE id > 1", "CREATE TABLE added (x INTEGER)")
     assert restore_backup(made.path, database) == made
     assert database.row_counts() == {"t": 3}
@@ -59,7 +63,7 @@ def test_a_backup_is_restored_exactly(database: Database, folder: Path) -> None:
 
 def test_the_manifest_says_what_was_backed_up(database: Database, folder: Path) -> None:
     applied = [("core", "0001_initial"), ("core", "0002_more")]
-    made = make_backup(database, folder, run_id="20260131-1", applied=applied, now=NOW)
+    made = make_backup(database, folder, run_id="20260131-1", applied=applied, terms=Terms(), now=NOW)
     assert load_manifest(made.path) == made
     dump = ZstdDecompressor().stream_reader(made.dump_path.read_bytes()).read()
     assert made.dump_bytes == len(dump) > 0
@@ -75,15 +79,15 @@ def test_the_manifest_says_what_was_backed_up(database: Database, folder: Path) 
 
 
 def test_no_secret_is_in_the_manifest(database: Database, folder: Path) -> None:
-    text = make_backup(database, folder, now=NOW).path.read_text()
-    assert json.loads(text)["format"] == 1
+    text = make_backup(database, folder, terms=Terms(), now=NOW).path.read_text()
+    assert json.loads(text)["format"] == 2
     assert not any(secret in text for secret in database.secrets)
 
 
 def test_files_are_0600_in_folders_of_0700(database: Database, folder: Path) -> None:
     before = os.umask(0)
     try:
-        made = make_backup(database, folder, now=NOW)
+        made = make_backup(database, folder, terms=Terms(), now=NOW)
     finally:
         os.umask(before)
     assert [mode_of(made.path), mode_of(made.dump_path)] == [0o600, 0o600]
@@ -94,16 +98,16 @@ def test_a_file_is_0600_from_its_first_byte(
     database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
-    put = backups.DumpWriter.put
+    put = streams.DumpWriter.put
 
-    def watched(writer: backups.DumpWriter, compressed: bytes) -> None:
+    def watched(writer: streams.DumpWriter, compressed: bytes) -> None:
         modes.extend(mode_of(path) for path in folder.iterdir() if path.is_file())
         put(writer, compressed)
 
-    monkeypatch.setattr(backups.DumpWriter, "put", watched)
+    monkeypatch.setattr(streams.DumpWriter, "put", watched)
     before = os.umask(0)
     try:
-        make_backup(database, folder, now=NOW)
+        make_backup(database, folder, terms=Terms(), now=NOW)
     finally:
         os.umask(before)
     assert set(modes) == {0o600}
@@ -111,14 +115,17 @@ def test_a_file_is_0600_from_its_first_byte(
 
 def test_the_name_holds_the_database_and_the_second_in_utc(database: Database, folder: Path) -> None:
     paris = NOW.astimezone(timezone(timedelta(hours=1)))
-    made = make_backup(database, folder, now=paris)
+    made = make_backup(database, folder, terms=Terms(), now=paris)
     name = Path(database.name).name
-    assert made.file == f"{name}-20260131T120000Z{database.dump_suffix}.zst"
+    assert made.file == f"{name}-20260131T120000Z{database.dumper.suffix}.zst"
     assert made.path.name == f"{made.file}.manifest.json"
 
 
 def test_two_backups_of_one_second_have_two_names(database: Database, folder: Path) -> None:
-    first, second = make_backup(database, folder, now=NOW), make_backup(database, folder, now=NOW)
+    first, second = (
+        make_backup(database, folder, terms=Terms(), now=NOW),
+        make_backup(database, folder, terms=Terms(), now=NOW),
+    )
     assert first.file != second.file
     assert restore_backup(first.path, database).file == first.file
     assert len(list(folder.iterdir())) == 4
@@ -127,7 +134,7 @@ def test_two_backups_of_one_second_have_two_names(database: Database, folder: Pa
 def test_backups_are_found_newest_first_and_damaged_manifests_left_out(
     database: Database, folder: Path
 ) -> None:
-    made = [make_backup(database, folder, now=NOW + timedelta(days=day)) for day in (1, 3, 2)]
+    made = [make_backup(database, folder, terms=Terms(), now=NOW + timedelta(days=day)) for day in (1, 3, 2)]
     (folder / "x.manifest.json").write_text("{")
     assert find_backups(folder) == [made[1], made[2], made[0]]
     assert find_backups(folder / "nowhere") == []
@@ -137,7 +144,7 @@ def test_backups_are_found_newest_first_and_damaged_manifests_left_out(
 def test_one_flipped_bit_is_noticed_before_anything_is_touched(
     database: Database, folder: Path, where: float
 ) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     content = bytearray(made.dump_path.read_bytes())
     content[int(where * (len(content) - 1))] ^= 1
     made.dump_path.write_bytes(content)
@@ -152,7 +159,7 @@ def test_one_flipped_bit_is_noticed_before_anything_is_touched(
 
 
 def test_a_dump_without_its_last_bytes_is_noticed(database: Database, folder: Path) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     os.truncate(made.dump_path, made.bytes - 1)
     with pytest.raises(Refused, match="is damaged"):
         restore_backup(made.path, database)
@@ -160,7 +167,7 @@ def test_a_dump_without_its_last_bytes_is_noticed(database: Database, folder: Pa
 
 @SQLITE
 def test_a_missing_dump_is_told(database: Database, folder: Path) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     made.dump_path.unlink()
     with pytest.raises(Refused, match=r"cannot be read: No such file or directory\."):
         restore_backup(made.path, database)
@@ -178,9 +185,9 @@ def test_a_damaged_manifest_is_refused(database: Database, tmp_path: Path, text:
 def test_a_backup_of_another_database_is_refused_unless_that_is_wanted(
     database: Database, folder: Path
 ) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     elsewhere = replace(made, identity={**made.identity, "name": "shop"})
-    made.path.write_text(backups.to_json(elsewhere))
+    made.path.write_text(manifest.to_json(elsewhere))
     with pytest.raises(Refused) as caught:
         restore_backup(made.path, database)
     assert caught.value.message == (
@@ -194,16 +201,18 @@ def test_a_backup_of_another_database_is_refused_unless_that_is_wanted(
 def test_a_backup_of_another_product_is_refused_even_if_another_database_is_wanted(
     database: Database, folder: Path
 ) -> None:
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     other = replace(made, server=replace(made.server, product="Oracle"))
-    made.path.write_text(backups.to_json(other))
+    made.path.write_text(manifest.to_json(other))
     with pytest.raises(Refused, match="was made by Oracle"):
         restore_backup(made.path, database, into_other=True)
 
 
 def test_a_restore_that_ends_in_other_rows_has_failed(database: Database, folder: Path) -> None:
-    made = make_backup(database, folder, now=NOW)
-    made.path.write_text(backups.to_json(replace(made, rows={"t": 4, "gone": 1})))
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
+    made.path.write_text(
+        manifest.to_json(replace(made, tables={"t": TableContent(rows=4), "gone": TableContent(rows=1)}))
+    )
     with pytest.raises(RestoreFailed, match=r"t: 4 expected, 3 found; gone: 1 expected, no table found\."):
         restore_backup(made.path, database)
 
@@ -212,14 +221,14 @@ def test_too_little_space_is_refused_before_anything_is_written(
     database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(backups.shutil, "disk_usage", lambda path: usage(0, 0, 1024**2))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: usage(0, 0, 1024**2))
     with pytest.raises(Refused, match=r"needs about \d+ MiB in .*; 1 MiB are free\."):
-        make_backup(database, folder, now=NOW)
+        make_backup(database, folder, terms=Terms(), now=NOW)
     assert not folder.exists()
 
 
 def test_the_space_asked_for_is_more_than_the_backup_takes(database: Database, folder: Path) -> None:
-    assert required_space(database) > make_backup(database, folder, now=NOW).bytes
+    assert required_space(database) > make_backup(database, folder, terms=Terms(), now=NOW).bytes
 
 
 @pytest.fixture
@@ -240,12 +249,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_becomes_full_leaves_no_file_and_the_database_as_it_was(
     database: Database, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "refuse_too_little_space", lambda *args: None)
+    monkeypatch.setattr(writing, "refuse_too_little_space", lambda *args: None)
     run(database, "CREATE TABLE noise (x VARCHAR(64))")
     fill_with_noise(database)
     before = database.row_counts()
     with pytest.raises(BackupFailed) as caught:
-        make_backup(database, small_disk, now=NOW)
+        make_backup(database, small_disk, terms=Terms(), now=NOW)
     assert str(caught.value) == (
         f"The disk of {small_disk} became full during the backup.\n"
         "The database was not changed. Free some space there, or choose another folder."
@@ -274,9 +283,9 @@ def test_an_interrupted_backup_leaves_no_file(
     def interrupted(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(backups.DumpWriter, moment, interrupted)
+    monkeypatch.setattr(streams.DumpWriter, moment, interrupted)
     with pytest.raises(error):
-        make_backup(database, folder, now=NOW)
+        make_backup(database, folder, terms=Terms(), now=NOW)
     assert list(folder.iterdir()) == []
 
 
@@ -287,9 +296,9 @@ def test_a_backup_interrupted_at_its_manifest_leaves_no_file(
     def interrupted(*args: Any) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(backups, "to_json", interrupted)
+    monkeypatch.setattr(writing, "to_json", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_backup(database, folder, now=NOW)
+        make_backup(database, folder, terms=Terms(), now=NOW)
     assert list(folder.iterdir()) == []
 
 
@@ -299,12 +308,14 @@ def test_a_backup_killed_half_way_leaves_nothing_that_looks_whole(database: Data
         from datetime import datetime, UTC
         from pathlib import Path
         from django_runbook import backups
+        from django_runbook.backups import streams
         def half_way(writer):
-            writer.file.flush()
+            writer.target.file.flush()
             ready()
             wait()
-        backups.DumpWriter.finish = half_way
-        backups.make_backup(get_database("{database.alias}"), Path("{folder}"), now=datetime.now(UTC))
+        streams.DumpWriter.finish = half_way
+        made = get_database("{database.alias}"), Path("{folder}")
+        backups.make_backup(*made, terms=backups.Terms(), now=datetime.now(UTC))
         """,
         database,
     ) as child:
@@ -313,7 +324,7 @@ def test_a_backup_killed_half_way_leaves_nothing_that_looks_whole(database: Data
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".partial")] == []
     assert any(folder.iterdir())
     assert find_backups(folder) == []
-    made = make_backup(database, folder, now=NOW)
+    made = make_backup(database, folder, terms=Terms(), now=NOW)
     assert find_backups(folder) == [made]
 
 
@@ -321,10 +332,10 @@ def test_a_backup_killed_half_way_leaves_nothing_that_looks_whole(database: Data
 def test_a_killed_backups_remains_do_not_hinder_the_next_one_of_the_same_second(
     database: Database, folder: Path
 ) -> None:
-    first = make_backup(database, folder, now=NOW)
+    first = make_backup(database, folder, terms=Terms(), now=NOW)
     first.path.unlink()
     first.dump_path.rename(f"{first.dump_path}.partial")
-    second = make_backup(database, folder, now=NOW)
+    second = make_backup(database, folder, terms=Terms(), now=NOW)
     assert second.file == "db.sqlite3-20260131T120000Z-2.sqlite3.zst"
     assert find_backups(folder) == [second]
 

@@ -46,9 +46,9 @@ def test_a_restore_keeps_the_session_and_its_lock(database: Database) -> None:
 
 def test_the_rows_that_a_dump_reports_are_the_rows_there(database: Database) -> None:
     fill(database)
-    rows = database.dump(io.BytesIO())
-    assert rows == database.row_counts()
-    assert rows["child"] == 3
+    content = database.dump(io.BytesIO())
+    assert content == database.content(checksums=False)
+    assert content["child"].rows == 3
 
 
 def test_a_trigger_works_after_the_restore(database: Database) -> None:
@@ -110,7 +110,9 @@ def test_a_mysql_restore_that_fails_half_way_says_so_and_can_be_repeated(databas
     with pytest.raises(RestoreFailed, match="The database is incomplete now") as caught:
         database.restore(io.BytesIO(dump.replace(b"CREATE TABLE `parent`", b"CREATE TABEL `parent`")))
     assert "mariadb ended with exit code 1: ERROR" in caught.value.message
+    assert database.cut_off_restore()
     database.restore(io.BytesIO(dump))
+    assert not database.cut_off_restore()
     assert canonical(database) == before
 
 
@@ -118,8 +120,8 @@ def test_a_mysql_restore_that_fails_half_way_says_so_and_can_be_repeated(databas
 def test_a_restore_that_another_session_blocks_gives_up_and_changes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_runbook.databases.mysql.LOCK_WAIT_SECONDS", 1)
-    monkeypatch.setattr("django_runbook.databases.postgresql.LOCK_TIMEOUT", "500ms")
+    monkeypatch.setattr("django_runbook.databases.mysqldump.LOCK_WAIT_SECONDS", 1)
+    monkeypatch.setattr("django_runbook.databases.pg_dump.LOCK_TIMEOUT", "500ms")
     fill(database)
     before, dump = canonical(database), dumped(database)
     other = database.connection.copy()
@@ -132,6 +134,7 @@ def test_a_restore_that_another_session_blocks_gives_up_and_changes_nothing(
     finally:
         other.close()
     assert canonical(database) == before
+    assert not database.cut_off_restore()
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -59,7 +59,7 @@ def test_a_restore_whose_process_dies_half_way_is_never_committed(
     run(database, "CREATE TABLE added (x integer)")
     before = canonical(database)
     argv, env = database.client("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")  # type: ignore[attr-defined]
-    script = b"".join(database.restore_script(io.BytesIO(dump)))  # type: ignore[attr-defined]
+    script = b"".join(database.dumper.restore_script(io.BytesIO(dump)))  # type: ignore[attr-defined]
     assert script.endswith(b"\nCOMMIT;\n")
     cut = script[: -len(b"COMMIT;\n")]  # the pipe closes, as it does when the writer is killed
     subprocess.run(argv, env={**os.environ, **env}, input=cut, check=True, stdout=subprocess.DEVNULL)

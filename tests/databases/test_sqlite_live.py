@@ -67,7 +67,7 @@ def test_an_open_reader_of_a_write_ahead_log_keeps_its_view_through_a_restore(
 def test_a_busy_writer_makes_a_restore_fail_after_a_while_and_change_nothing(
     database: Database, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_runbook.databases.sqlite.BUSY_TIMEOUT", timedelta(milliseconds=100))
+    monkeypatch.setattr("django_runbook.databases.sqlite_backup.BUSY_TIMEOUT", timedelta(milliseconds=100))
     fill(database)
     dump = dumped(database)
     run(database, "DROP TABLE counted", "PRAGMA busy_timeout = 50")

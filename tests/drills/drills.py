@@ -66,8 +66,10 @@ class Reference:
         One that changes nothing cannot be seen to have taken effect, and may be sent again.
         """
         assert drill.outcome == self.outcome, str(drill)
-        assert self.effects <= effects, f"{drill}: {self.effects - effects}"
-        assert set(effects - self.effects) <= self.changing_nothing, f"{drill}: {effects - self.effects}"
+        missing, more = self.effects - effects, effects - self.effects
+        told = f"{drill}: missing {missing}, more {more}"  # a text that differs is in both
+        assert not missing, told
+        assert set(more) <= self.changing_nothing, told
 
 
 @dataclass(frozen=True, kw_only=True)

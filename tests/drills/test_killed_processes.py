@@ -15,7 +15,7 @@ import pytest
 from drills import Drill, Reference
 from witnesses import MariaDBWitness, PostgreSQLWitness
 
-KILLS = int(os.environ.get("RUNBOOK_DRILL_KILLS", "200"))
+KILLS = int(os.environ.get("RUNBOOK_DRILL_KILLS", "80" if os.environ.get("CI") else "200"))
 MOMENTS = {"mariadb": 4400, "postgresql": 1100, "sqlite": 1900}
 """About as many has the history, fewer where work is lost: measures how far each process should come."""
 SHARE = {"mariadb": 1.0, "postgresql": 0.2, "sqlite": 0.2}
@@ -68,7 +68,7 @@ def test_a_history_killed_again_and_again_on_sqlite_ends_as_if_it_had_not(
 
 def kill_to_the_end(drill: Drill, kind: str) -> None:
     """Every kill of the drill was one: the process's status says SIGKILL, or it is not counted."""
-    reach = max(2, int(2.5 * MOMENTS[kind] / (KILLS * SHARE[kind])) - 15)
+    reach = max(2, int(2.2 * MOMENTS[kind] / (KILLS * SHARE[kind])) - 15)
     drill.kill_to_the_end(reach)
     drill.finish()
     print(drill, Counter(cut.way for cut in drill.cuts), drill.in_flight)  # noqa: T201 - for pytest -rP
@@ -78,6 +78,6 @@ def kill_to_the_end(drill: Drill, kind: str) -> None:
 def test_without_the_mechanism_a_killed_history_does_not_come_to_its_end(make_drill: MakeDrill, without: str):
     """A statement that took effect is sent again, or one that did not is left out."""
     drill = make_drill("mariadb")
-    with pytest.raises(AssertionError, match=r"\((1005|1050|1054|1060|1061|1091|1146),"):
+    with pytest.raises(AssertionError, match=r"\((1005|1050|1054|1060|1061|1091|1146|1364),"):
         drill.kill_to_the_end(reach=20, without=without)
-    assert 0 < len(drill.cuts) < KILLS
+    assert drill.cuts

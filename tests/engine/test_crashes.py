@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,10 +17,12 @@ from voyage import (
     Voyage,
     killed_after_line,
     killed_around_note,
+    killed_around_write,
     killed_in_batch,
 )
 
-from django_runbook.backfills.runner import BackfillRun
+from django_runbook.backfill_ledger import LedgerRange
+from django_runbook.backfills.worker import Worker
 from django_runbook.databases import Database
 from django_runbook.engine import reopen_run
 from django_runbook.exceptions import JournalDamaged, Refused, RunbookError
@@ -45,6 +46,8 @@ LINES = 3 + 2 * len(STEPS) + 4
 """Opened, measured, finished; each step's start and end; progress of four steps."""
 NOTES = 2 * len(STEPS) + 1
 BATCHES = 4
+WRITES = 4
+"""Under way, prepared, the row set closed, finished."""
 
 
 def test_an_uninterrupted_run_ends_upgraded(voyage: Voyage):
@@ -73,9 +76,17 @@ def test_a_run_killed_around_any_note_in_the_ledger_ends_upgraded(voyage: Voyage
     assert voyage.outcome == UPGRADED
 
 
-@pytest.mark.parametrize("number", range(1, BATCHES + 3))
-def test_a_backfill_killed_before_any_move_of_its_cursor_does_every_row_once(voyage: Voyage, number: int):
+@pytest.mark.parametrize("number", range(1, BATCHES + 1))
+def test_a_backfill_killed_in_any_batch_does_every_row_once(voyage: Voyage, number: int):
     with killed_in_batch(number), pytest.raises(Killed):
+        voyage.run()
+    voyage.resume()
+    assert voyage.outcome == UPGRADED
+
+
+@pytest.mark.parametrize("number", range(1, WRITES + 1))
+def test_a_backfill_killed_around_any_word_about_itself_does_every_row_once(voyage: Voyage, number: int):
+    with killed_around_write(number), pytest.raises(Killed):
         voyage.run()
     voyage.resume()
     assert voyage.outcome == UPGRADED
@@ -84,7 +95,7 @@ def test_a_backfill_killed_before_any_move_of_its_cursor_does_every_row_once(voy
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_drill_sees_it_when_cursor_and_rows_do_not_commit_together(voyage: Voyage):
     with (
-        patch.object(BackfillRun, "_atomic", _no_transaction),
+        patch.object(Worker, "_commit", _rows_before_cursor),
         killed_in_batch(3),
         pytest.raises(Killed),
     ):
@@ -93,8 +104,10 @@ def test_the_drill_sees_it_when_cursor_and_rows_do_not_commit_together(voyage: V
     assert max(visits for _name, _slug, visits in voyage.outcome["rows"]) == 2
 
 
-def _no_transaction(self: BackfillRun) -> object:
-    return nullcontext()
+def _rows_before_cursor(self: Worker, owned: LedgerRange, after: object, upto: object, count: int) -> None:
+    self.task.batch(self.keys.between(after, upto))
+    self.ledger.add_rows(owned, count)
+    self._move(owned, upto, count)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from django.db.models import F, Q, QuerySet
 
+from django_runbook.backfill_ledger import BackfillLedger
 from django_runbook.databases import Database
 from django_runbook.engine import execute, open_run, prepare_resume, reopen_run
 from django_runbook.interrupts import Interrupts
@@ -136,13 +137,26 @@ def killed_around_note(number: int, *, after: bool) -> Any:
 
 
 def killed_in_batch(number: int) -> Any:
-    """Die in a batch's transaction, after its rows and before its cursor."""
-    advance, calls = Ledger.advance, []
+    """Die in a batch's transaction, behind its cursor and its rows."""
+    add_rows, calls = BackfillLedger.add_rows, []
 
-    def dying(self: Ledger, row: Any, **changes: Any) -> None:
-        calls.append(changes)
+    def dying(self: BackfillLedger, *args: Any) -> None:
+        calls.append(args)
+        add_rows(self, *args)
         if len(calls) == number:
             raise Killed
-        advance(self, row, **changes)
 
-    return patch.object(Ledger, "advance", dying)
+    return patch.object(BackfillLedger, "add_rows", dying)
+
+
+def killed_around_write(number: int) -> Any:
+    """Die behind a change of the backfill's own row, in its transaction if it has one."""
+    write, calls = BackfillLedger.write, []
+
+    def dying(self: BackfillLedger, **changes: Any) -> None:
+        calls.append(changes)
+        write(self, **changes)
+        if len(calls) == number:
+            raise Killed
+
+    return patch.object(BackfillLedger, "write", dying)

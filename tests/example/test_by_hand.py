@@ -35,6 +35,7 @@ def test_the_procedure_moves_every_service(project: Project) -> None:
     assert len(json.loads((backups / "backup_sousdirections.json").read_text(encoding="utf-8"))) == 4
 
 
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 def test_the_script_run_twice_changes_nothing_more(project: Project) -> None:
     project.at_0032().manage("migrate")
     assert "Services déplacés : 200." in project.move_services().stdout
@@ -42,6 +43,7 @@ def test_the_script_run_twice_changes_nothing_more(project: Project) -> None:
     assert "Sous-directions créées : 0. Services déplacés : 0." in again
 
 
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 def test_the_script_before_the_migrations_fails_and_says_so(project: Project) -> None:
     ended = project.at_0032().move_services(check=False)
     assert ended.returncode == 1
@@ -49,6 +51,7 @@ def test_the_script_before_the_migrations_fails_and_says_so(project: Project) ->
     assert ended.stdout == ""
 
 
+@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 def test_the_script_failing_half_way_changes_nothing(project: Project) -> None:
     """Two services of one name under one direction cannot both go under its default sous-direction."""
     project.at_0032().manage("migrate")

@@ -9,17 +9,17 @@ import django_runbook
 
 PACKAGE = Path(django_runbook.__file__).parent
 LAYERS = [
-    ["management"],
+    ["management", "tasks"],
     ["report"],
-    ["planning", "recovery", "engine"],
+    ["planning", "recovery", "rehearsals", "engine", "quarantine"],
     ["preflight", "runs"],
-    ["plan", "suggest", "ways_back", "interrupts"],
+    ["plan", "suggest", "ways_back"],
     ["runbooks"],
     ["steps"],
     ["backfills", "fixtures", "schema", "backups"],
-    ["ledger"],
+    ["ledger", "backfill_ledger"],
     ["databases", "journal"],
-    ["programs", "files", "conf", "checks"],
+    ["programs", "files", "conf", "checks", "interrupts", "age"],
     ["exceptions"],
 ]
 """From top to bottom; the modules of one layer may import each other."""

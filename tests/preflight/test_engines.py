@@ -6,11 +6,12 @@ import pytest
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from library import INITIAL, add, alter, runbook, start
+from looking import situation
 
 from django_runbook.databases import Database
 from django_runbook.plan import Plan, make_plan
-from django_runbook.preflight import PLAN_CHECKS, Finding, Severity, check_situation
-from django_runbook.preflight.engines import check_engines
+from django_runbook.preflight import PLAN_CHECKS, Finding, Severity
+from django_runbook.preflight.engines import CHECK
 from django_runbook.steps import Backfill, Backup, Migrate, Step
 
 on_mariadb = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -64,8 +65,8 @@ def plan(*operations: Operation, steps: tuple[Step, ...] = (Migrate.all(),)) -> 
 
 
 def found(plan: Plan, database: Database) -> list[Finding]:
-    assert check_engines in PLAN_CHECKS
-    return list(check_engines(plan, database))
+    assert CHECK in PLAN_CHECKS
+    return list(CHECK.look(plan, database))
 
 
 def create(database: Database, *tables: str, engine: str = "MyISAM") -> None:
@@ -157,7 +158,7 @@ def test_a_database_whose_tables_all_have_transactions_is_sound(database: Databa
 
 
 def by_default(database: Database) -> list[Finding]:
-    return [finding for finding in check_situation(database) if finding.id == "runbook.P109"]
+    return [finding for finding in situation(database) if finding.id == "runbook.P109"]
 
 
 @on_mariadb

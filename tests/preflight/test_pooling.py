@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from looking import situation
 from private_pooler import PgBouncer
 
 from django_runbook.databases import Database
 from django_runbook.databases.pooling import NoSecondConnection, sign_of_pooling
 from django_runbook.exceptions import Refused
-from django_runbook.preflight import Finding, Severity, check_situation, refuse_errors
+from django_runbook.preflight import Examination, Finding, Severity, refuse_findings
 
 MakePooled = Callable[..., Database]
 SHARING = {
@@ -44,7 +45,7 @@ def make_pooled(
 
 
 def found(database: Database) -> list[Finding]:
-    return [finding for finding in check_situation(database) if finding.id == "runbook.P110"]
+    return [finding for finding in situation(database) if finding.id == "runbook.P110"]
 
 
 @pytest.mark.parametrize(("mode", "settings"), SHARING.values(), ids=SHARING)
@@ -64,7 +65,7 @@ def test_a_pool_that_shares_sessions_is_refused(
         "change HOST and PORT in DATABASES['postgresql'] for this command."
     )
     with pytest.raises(Refused, match=r"runbook\.P110"):
-        refuse_errors([finding])
+        refuse_findings(Examination(plan=None, findings=(finding,)))
 
 
 def test_a_pool_in_session_mode_is_let_through(make_pooled: MakePooled) -> None:

@@ -9,7 +9,7 @@ from django_runbook.databases import Database, MySQLDatabase, PostgreSQLDatabase
 from django_runbook.plan import make_plan
 from django_runbook.planning import load_place
 from django_runbook.preflight import PLAN_CHECKS, Finding, Severity
-from django_runbook.preflight.server import check_server
+from django_runbook.preflight.server import CHECK
 from django_runbook.steps import Backup, Migrate
 
 MARIADB = Server(product="MariaDB", version=(10, 6, 1))
@@ -22,8 +22,8 @@ def server(product: str, *version: int) -> Server:
 
 def found(database: Database, *, applied: tuple[str, ...] = ()) -> list[Finding]:
     plan = make_plan(runbook(Backup(), Migrate.all()), start(INITIAL, applied=applied))
-    assert check_server in PLAN_CHECKS
-    return list(check_server(plan, database))
+    assert CHECK in PLAN_CHECKS
+    return list(CHECK.look(plan, database))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,6 @@ import importlib.util
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -75,18 +73,19 @@ class PausingBackup(Backup):
     """Pauses when the dump is written and not yet named."""
 
     def run(self, context):
-        dump = context.database.dump
+        dumper = type(context.database.dumper)
+        dump = dumper.dump
 
-        def pausing(target):
-            rows = dump(target)
+        def pausing(self, target, **terms):
+            content = dump(self, target, **terms)
             pause("backup")
-            return rows
+            return content
 
-        context.database.dump = pausing
+        dumper.dump = pausing
         try:
             return super().run(context)
         finally:
-            del context.database.dump
+            dumper.dump = dump
 
 
 class AddOnce(Backfill):
@@ -198,15 +197,7 @@ class Running:
 
     def __init__(self, project: Project, *words: str, **env: str) -> None:
         self.words = words
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", *words],
-            cwd=project.folder,
-            env={**project.env, "PYTHONDONTWRITEBYTECODE": "1", **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        self.process = project.start("manage.py", *words, PYTHONDONTWRITEBYTECODE="1", **env)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Wait until it is so. Raise AssertionError, with what the process said, if it ends before."""
@@ -322,7 +313,12 @@ def manage(project: Project, *words: str, exit: int = 0, **env: str) -> Ended:
 
 
 def write_runbook(
-    project: Project, name: str, *steps: str, code: str = "", folder: str = "core/runbooks"
+    project: Project,
+    name: str,
+    *steps: str,
+    code: str = "",
+    folder: str = "core/runbooks",
+    on_failure: str = "stop",
 ) -> Path:
     """Write a runbook of these steps, each as it stands in the list; `code` goes above the class."""
     path = project.folder / folder / f"{name}.py"
@@ -336,6 +332,7 @@ def write_runbook(
         f"{code}\n\n"
         "class Written(Runbook):\n"
         '    """Of a test."""\n\n'
+        f"    on_failure = {on_failure!r}\n"
         f"    steps = [\n{lines}    ]\n"
     )
     return path
@@ -375,10 +372,21 @@ def content(project: Project) -> dict[str, Any]:
     return tables
 
 
+def without_content_types(tables: dict[str, Any]) -> dict[str, Any]:
+    """Django makes these after migrating, and leaves them when it migrates back."""
+    made = {"django_content_type", "auth_permission"}
+    return {name: {**table, "rows": None} if name in made else table for name, table in tables.items()}
+
+
 def select(project: Project, sql: str) -> list[tuple[Any, ...]]:
     with connected(project) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return [tuple(row) for row in cursor.fetchall()]
+
+
+def execute(project: Project, sql: str) -> None:
+    with connected(project) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def numbers(project: Project) -> dict[int, int]:

@@ -21,9 +21,10 @@ def test_a_written_runbook_can_be_planned_and_run(on_sqlite: Project) -> None:
     assert [step["title"].partition("(")[0] for step in plan["steps"]] == [
         "Backup",
         "Migrate",
-        "Migrate",
         "Backfill",
         "Verify",
+        "Migrate",
+        "Migrate",
         "Export",
         "Restart gunicorn",
     ]

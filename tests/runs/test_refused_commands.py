@@ -218,7 +218,12 @@ def test_models_ahead_of_their_migrations_are_refused(on_sqlite: Project) -> Non
 
 def test_a_graph_with_a_missing_migration_is_refused(on_sqlite: Project) -> None:
     (on_sqlite.folder / "core/migrations/0033_sous_direction.py").unlink()
-    assert "The migration files do not form a graph" in refused(on_sqlite, "run", "sous_directions")
+    assert "runbook.P202: Migration core.0033_sous_direction is not on disk" in refused(
+        on_sqlite, "run", "sous_directions"
+    )
+    words = refused(on_sqlite, "plan", "sous_directions")
+    assert "The migration files do not form a graph" in words
+    assert "`manage.py runbook check` names each cause, and how to mend it." in words
 
 
 WRONG_USAGE = [

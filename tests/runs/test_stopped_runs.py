@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from itertools import cycle
@@ -71,7 +72,7 @@ def assert_whole(project: Project, before: dict[int, int]) -> None:
 
 @pytest.mark.parametrize("at_0032", ["mariadb", "postgresql"], indirect=True)
 def test_a_stopped_backup_ends_its_client_program(at_0032: Project, start_drill: StartDrill) -> None:
-    """A program first on PATH stands for a dump that takes long."""
+    """A program first on PATH stands for a dump that takes long; it tells its version as the real one."""
     drill = start_drill(at_0032)
     name = {"mariadb": "mariadb-dump", "postgresql": "pg_dump"}[at_0032.kind]
     programs = at_0032.folder / "programs"
@@ -79,7 +80,8 @@ def test_a_stopped_backup_ends_its_client_program(at_0032: Project, start_drill:
     program = programs / name
     pid = at_0032.folder / "pid"
     program.write_text(
-        f"#!/bin/sh\necho half a dump\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 60\n"
+        f'#!/bin/sh\ncase "$*" in *--version*) exec {shutil.which(name)} "$@";; esac\n'
+        f"echo half a dump\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 60\n"
     )
     program.chmod(0o755)
     running = Running(

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from drill import connected, content, entries, manage, nothing_touched, runbook, state, status, write_runbook
+from drill import (
+    connected,
+    content,
+    entries,
+    manage,
+    nothing_touched,
+    runbook,
+    state,
+    status,
+    without_content_types,
+    write_runbook,
+)
 from example_project import Project
 
 from django_runbook.journal import Event, RunStatus
@@ -43,12 +53,6 @@ def watch(connection, **kwargs):
 
 connection_created.connect(watch)
 '''
-
-
-def without_content_types(tables: dict[str, Any]) -> dict[str, Any]:
-    """Django makes these after migrating, and leaves them when it migrates back."""
-    made = {"django_content_type", "auth_permission"}
-    return {name: {**table, "rows": None} if name in made else table for name, table in tables.items()}
 
 
 def failed_run(project: Project, *steps: str) -> None:

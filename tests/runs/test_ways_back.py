@@ -12,6 +12,7 @@ from drill import (
     SERVICES,
     Drill,
     all_moved,
+    connected,
     content,
     entries,
     journal,
@@ -25,7 +26,7 @@ from drill import (
 )
 from example_project import Project
 
-from django_runbook.journal import Event, RunStatus
+from django_runbook.journal import Event, RunStatus, read_journal, replay
 
 StartDrill = Callable[[Project], Drill]
 FAILING = (
@@ -185,14 +186,15 @@ def test_a_finished_step_may_not_be_edited_and_the_failed_one_may(on_sqlite: Pro
     failed_run(on_sqlite)
     for edited in (
         ("Backup()", 'Migrate("core", "0034")', *FAILING[3:]),
-        (*FAILING[:3], "Backfill(MoveServicesToSousDirections, batch_size=7)", FAILING[4]),
+        (*FAILING[:2], FAILING[3], FAILING[2], FAILING[4]),
     ):
         write_runbook(on_sqlite, "sous_directions", *edited)
         with nothing_touched(on_sqlite):
             words = runbook(on_sqlite, "resume", exit=2).stderr
         assert "was edited, moved or removed after it had run." in words
         assert "only steps that have not succeeded may be mended" in words
-    write_runbook(on_sqlite, "sous_directions", *MENDED)
+    slower = "Backfill(MoveServicesToSousDirections, batch_size=7)"
+    write_runbook(on_sqlite, "sous_directions", *MENDED[:3], slower, *MENDED[4:])
     runbook(on_sqlite, "resume")
     assert status(on_sqlite) is RunStatus.FINISHED
     assert all_moved(on_sqlite)
@@ -262,3 +264,37 @@ def test_a_torn_last_line_is_dropped(on_sqlite: Project) -> None:
     runbook(on_sqlite, "resume")
     assert entries(on_sqlite)[count].event is Event.RESUMED
     assert status(on_sqlite) is RunStatus.FINISHED
+
+
+def test_a_restore_tells_what_it_loses_and_refuses_while_others_are_connected(at_0032: Project) -> None:
+    runbook(at_0032, "backup")
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM core_service WHERE id > 90")
+        refused = runbook(at_0032, "restore", "--noinput", exit=2).stderr
+        assert "Others are connected to database 'default':\n- " in refused
+        assert "say --while-connected if you mean it." in refused
+        cursor.execute("SELECT COUNT(*) FROM core_service")
+        assert cursor.fetchone() == (90,)
+    told = json.loads(runbook(at_0032, "restore", "--noinput", "--format", "json").stdout)
+    place = "public." if at_0032.kind == "postgresql" else ""
+    lost = [words.removeprefix(place) for words in told["lost"]]
+    assert lost == ["core_service: 10 rows fewer than in the backup, which come back"]
+    assert told["seconds"] > 0
+    with connected(at_0032) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM core_service WHERE id > 90")
+        runbook(at_0032, "restore", "--noinput", "--while-connected")
+        cursor.execute("SELECT COUNT(*) FROM core_service")
+        assert cursor.fetchone() == (SERVICES,)
+
+
+def test_a_restore_takes_back_every_run_since_the_backup(on_sqlite: Project) -> None:
+    runbook(on_sqlite, "backup")
+    backup = next((on_sqlite.folder / "var/runbook/backups").glob("*.manifest.json"))
+    for number, steps in enumerate((["Backup()", 'Migrate("core", "0033")'], ["Backup()", "Migrate.all()"])):
+        write_runbook(on_sqlite, f"number_{number}", *steps)
+        runbook(on_sqlite, "run", f"number_{number}")
+    runbook(on_sqlite, "restore", str(backup), "--noinput")
+    stands = [replay(read_journal(path)).status for path in journals(on_sqlite)]
+    assert stands == [RunStatus.RESTORED, RunStatus.RESTORED]
+    listed = json.loads(runbook(on_sqlite, "list", "--format", "json").stdout)
+    assert {it["stand"] for it in listed if it["label"].startswith("core.number_")} == {"pending"}

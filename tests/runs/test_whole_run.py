@@ -40,7 +40,7 @@ def test_the_release_is_one_command_and_its_exports_load_elsewhere(
     assert "Finished: every step has succeeded." in ended.stdout
     assert all_moved(at_0032)
     assert status(at_0032) is RunStatus.FINISHED
-    assert [step.status for step in state(at_0032).steps.values()] == [StepStatus.SUCCEEDED] * 7
+    assert [step.status for step in state(at_0032).steps.values()] == [StepStatus.SUCCEEDED] * 8
     assert_loads_elsewhere(at_0032, exported(at_0032), example_projects)
     assert_reported(at_0032)
 
@@ -51,7 +51,7 @@ def assert_reported(project: Project) -> None:
     runbook(project, "report", "--format", "json", "-o", "report.json")
     report = json.loads((project.folder / "report.json").read_text())
     assert (report["run_id"], report["status"]) == (run, "finished")
-    assert [step["status"] for step in report["steps"]] == ["succeeded"] * 7
+    assert [step["status"] for step in report["steps"]] == ["succeeded"] * 8
     listed = json.loads(runbook(project, "list", "--format", "json").stdout)
     assert [[it["label"], it["stand"]] for it in listed] == [FINISHED]
     assert listed[0]["run"] == run
@@ -144,6 +144,7 @@ def test_an_export_succeeds_where_dumpdata_fails(at_0032: Project) -> None:
 
 
 def test_a_plan_a_check_and_a_list_touch_nothing(on_sqlite: Project) -> None:
+    without_restart(on_sqlite)
     with nothing_touched(on_sqlite):
         plan = json.loads(runbook(on_sqlite, "plan", "sous_directions", "--format", "json").stdout)
         assert plan["steps"][1]["reason"] == "applies core.0033_sous_direction"

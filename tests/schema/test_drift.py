@@ -23,7 +23,7 @@ from django_runbook.schema import (
     missing_migrations,
     state_at,
 )
-from django_runbook.schema.drift import SENTENCES
+from django_runbook.schema.differences import SENTENCES
 
 
 @pytest.mark.parametrize("migration", ["0002", "0003", "0004"])

@@ -15,7 +15,8 @@ from django_runbook.databases import Database
 from django_runbook.ledger import Ledger
 from django_runbook.schema.executor import apply
 from django_runbook.schema.states import applied_migrations, plan_order
-from django_runbook.schema.undo import make_undo_plan, take_back
+from django_runbook.schema.taking_back import take_back
+from django_runbook.schema.undo import make_undo_plan
 
 RUN = "20260102-030405-zoo"
 SITUATIONS = {

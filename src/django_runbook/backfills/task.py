@@ -20,8 +20,8 @@ class Task:
     """The rows that are still to be done; the default is all."""
     fills: ClassVar[Sequence[str]] = ()
     """Fields it gives values to, beside those that `rows` wants to be NULL."""
-    batch_size: ClassVar[int] = 2000
-    """Rows in one transaction."""
+    batch_size: ClassVar[int | None] = None
+    """Keys in one transaction; None: as many as fit into the target duration."""
 
     def prepare(self, apps: Apps) -> None:
         """Do once, before the first batch, in one transaction: make what the rows will point at."""
@@ -29,7 +29,9 @@ class Task:
     def batch(self, rows: QuerySet[Any]) -> object:
         """Do the rows of one key range, in the transaction that also moves the cursor.
 
-        `rows` is unevaluated: `rows.update(…)` is the fast form.
+        `rows` is unevaluated: `rows.update(…)` is the fast form. What it returns, if that is a number, is
+        how many rows it has changed; otherwise they are counted. If it raises, the batch is rolled back and
+        tried again in halves, until the row is found that is in the way.
         """
         raise NotImplementedError
 
@@ -44,6 +46,15 @@ def null_fields(rows: Q) -> set[str]:
         for name, value in _conditions(rows)
         if value is True and name.endswith("__isnull") and name.count("__") == 1
     }
+
+
+def marks_done(rows: Q) -> bool:
+    """Does a row that is done leave `rows`, because a field that they want to be NULL is filled then?"""
+    return rows.connector == Q.AND and bool(null_fields(Q(*_plain(rows))))
+
+
+def _plain(rows: Q) -> list[tuple[str, object]]:
+    return [] if rows.negated else [child for child in rows.children if isinstance(child, tuple)]
 
 
 def _conditions(rows: Q) -> list[tuple[str, object]]:

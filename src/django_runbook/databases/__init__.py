@@ -6,6 +6,7 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 from django_runbook.databases.base import ELSEWHERE, Database, Orphan, Server
+from django_runbook.databases.dumpers import Content, TableContent
 from django_runbook.databases.mysql import MySQLDatabase
 from django_runbook.databases.postgresql import PostgreSQLDatabase
 from django_runbook.databases.sqlite import SQLiteDatabase
@@ -13,12 +14,14 @@ from django_runbook.exceptions import Refused
 
 __all__ = [
     "ELSEWHERE",
+    "Content",
     "Database",
     "MySQLDatabase",
     "Orphan",
     "PostgreSQLDatabase",
     "SQLiteDatabase",
     "Server",
+    "TableContent",
     "get_database",
 ]
 

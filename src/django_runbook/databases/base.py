@@ -10,17 +10,28 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Self, TypeVar, cast
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
+from django_runbook.databases.ddl_costs import Costs
+from django_runbook.databases.dumpers import Content, FolderDumper, StreamDumper, TableContent
+from django_runbook.databases.gauges import Gauge
+from django_runbook.databases.key_types import ColumnType
+from django_runbook.databases.keys import FillingKey
+from django_runbook.databases.misfits import Misfits
+from django_runbook.databases.reading import TimeLimit
+from django_runbook.databases.sizes import TableSize
+from django_runbook.databases.surroundings import Surroundings
+from django_runbook.databases.vitals import Vitals, is_no_replica
 from django_runbook.exceptions import LockHeld, Refused, SessionLost
 
+Result = TypeVar("Result")
 MARK = "django-runbook "
 """Begins the comment in every statement that is in doubt when its client dies."""
 OWN_TABLES = "django_runbook_"
@@ -79,6 +90,10 @@ class Orphan:
     """How many; 0 where the server only tells that the constraint was never validated."""
 
 
+IS_SCRATCH = "DJANGO_RUNBOOK_SCRATCH"
+"""In the settings of a scratch database, beside NAME."""
+
+
 class Database(ABC):
     """One entry of DATABASES and what runs need of it beyond Django's own backend."""
 
@@ -91,11 +106,20 @@ class Database(ABC):
     atomic_ddl_since: ClassVar[tuple[Server, ...]] = ()
     """Of each product that once left DDL statements half done in a crash: the first version that does not."""
 
-    dump_suffix: ClassVar[str]
-    """How a dump's file name ends before compression: ".sql" or ".sqlite3"."""
+    adds_constraints: ClassVar[bool] = True
+    """Can foreign keys and unique constraints be added to a table without making it anew?"""
 
-    copies_before_dump: ClassVar[bool] = False
-    """Does a dump need the database's size once more, uncompressed, in the dump's folder while it runs?"""
+    alters_by_copy: ClassVar[bool] = False
+    """Does Django alter a table by copying its rows into a new one?"""
+
+    checks_all_foreign_keys: ClassVar[bool] = False
+    """Does every migration fail at its end while any row of the database violates a foreign key?"""
+
+    compares_key_types: ClassVar[bool] = True
+    """Does the server refuse a foreign key between columns whose types differ?"""
+
+    has_exclusions: ClassVar[bool] = False
+    """Are there constraints under which two rows exclude each other by any operators?"""
 
     streams_rows: ClassVar[bool] = True
     """Does `QuerySet.iterator()` read a large table in pieces, instead of all of it into memory first?"""
@@ -105,6 +129,9 @@ class Database(ABC):
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
+        self._read: dict[Callable[..., Any], Any] | None = None
+        self.put_aside: Mapping[str, Any] = {}
+        """Settings of the session, by name, that `read_only` has replaced for a while."""
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -188,6 +215,23 @@ class Database(ABC):
                     cursor.execute(statement)
             yield
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """What can be asked about rights, settings, other sessions, replicas and disks."""
+        return Surroundings(self)
+
+    def gauge(self) -> Gauge:
+        """What can be seen, from a session beside it, of what this session does."""
+        return Gauge(self)
+
+    def vitals(self) -> Vitals:
+        """How the server is doing. Raise DatabaseError if it does not tell."""
+        return Vitals()
+
+    def lag(self) -> float:
+        """Seconds by which this replica is behind. Raise RunbookError if it is none, DatabaseError."""
+        raise is_no_replica(self)
+
     def refuse_pooling(self) -> None:
         """Raise Refused if a connection pooler gives this session to others between two transactions.
 
@@ -234,38 +278,189 @@ class Database(ABC):
         """Bytes of table data, as the server estimates them; indexes left out where it can tell."""
 
     @abstractmethod
+    def estimated_rows(self, table: str) -> int:
+        """About how many rows a table has, at once, however large it is; 0 if the server does not know."""
+
+    @abstractmethod
+    def table_sizes(self) -> dict[str, TableSize]:
+        """The size of every table, by name: one query, which counts nothing."""
+
+    @abstractmethod
+    def ddl_costs(self) -> Costs:
+        """What changes of tables cost on this server. Asks for its version."""
+
+    @abstractmethod
     def missing_programs(self) -> list[str]:
         """Client programs that dump and restore need and that are not on PATH."""
 
+    @property
     @abstractmethod
-    def dump(self, target: IO[bytes]) -> dict[str, int]:
-        """Write a consistent dump of everything in this database to `target`, uncompressed.
+    def dumper(self) -> StreamDumper:
+        """What dumps this database as one stream; always there, if its programs are."""
 
-        Return the number of rows per table in the dump; a table whose number cannot be known, because
-        someone wrote to it meanwhile, is left out. Raise BackupFailed, with the client program's own words,
-        when it fails or its output is not whole, and Refused within a transaction: the dump would miss it.
-        """
+    @property
+    def folder_dumpers(self) -> Sequence[FolderDumper]:
+        """What dumps this database into many files at a time."""
+        return ()
 
-    @abstractmethod
+    def dump(self, target: IO[bytes]) -> Content:
+        """As `StreamDumper.dump`, with rows counted only."""
+        return self.dumper.dump(target, checksums=False)
+
     def restore(self, source: IO[bytes]) -> None:
-        """Bring back exactly the state of a dump: what was created since is gone too.
+        """As `StreamDumper.restore`."""
+        self.dumper.restore(source)
 
-        This connection's session, and the run lock on it, stay. Raise RestoreFailed with the client program's
-        own words; all or nothing where the server can. Raise Refused within a transaction, which would block.
+    def cut_off_restore(self) -> str:
+        """When a restore began that did not end and left the database incomplete; empty if none did.
+
+        In words. Always empty where a restore is all or nothing.
         """
+        return ""
+
+    @abstractmethod
+    def schema(self) -> str:
+        """All that a dump holds but rows, as text that two databases share only if it is the same.
+
+        Raise ProgramFailed if a client program that is asked for it fails.
+        """
+
+    def grants(self) -> list[str]:
+        """Statements that give users their rights on this database again, where no dump has them.
+
+        Raise Refused if they cannot be read.
+        """
+        return []
+
+    @property
+    def is_scratch(self) -> bool:
+        """Is it a scratch database, in which nothing need be all or nothing?"""
+        return bool(self.connection.settings_dict.get(IS_SCRATCH))
+
+    def scratch_name(self, token: str) -> str:
+        """What a scratch database of this one is called: one that a right on `NAME_%` covers."""
+        return f"{self.name[:40]}_runbook_{token}"
+
+    def refuses_scratch(self) -> str:
+        """Why this user may not create a scratch database, and what would allow it; empty if it may."""
+        return ""
+
+    @abstractmethod
+    def create_scratch(self, name: str, like: Database) -> dict[str, Any]:
+        """Create an empty database with the character set and collation of `like`, on this one's server.
+
+        Return the settings that reach it. Raise Refused if this user may not, with what would allow it.
+        """
+
+    @abstractmethod
+    def drop_scratch(self, name: str) -> None:
+        """Drop a scratch database, if it is there, and whoever is connected to it."""
+
+    @contextmanager
+    def reading(self, limit: timedelta) -> Iterator[None]:
+        """Within the block, let this session change nothing, and ask for no longer than `limit` in all.
+
+        Raise TimeLimitReached from the statement that would go on behind it, and from every later one.
+        """
+        self.connection.ensure_connection()
+        with self.read_only():
+            ends = TimeLimit(limit, self.limit_statements, self.is_time_limit)
+            self._read = {}
+            try:
+                with self.connection.execute_wrapper(ends):
+                    yield
+            finally:
+                self._read = None
+                self.put_aside = {}
+
+    def once(self, read: Callable[[Self], Result]) -> Result:
+        """What `read` makes of this database; within one `reading` block, what it made the first time."""
+        if self._read is None:
+            return read(self)
+        if read not in self._read:
+            self._read[read] = read(self)
+        return cast("Result", self._read[read])
+
+    @abstractmethod
+    def read_only(self) -> AbstractContextManager[None]:
+        """Within the block, let the server refuse every change by this session.
+
+        Ends what `limit_statements` said, too.
+        """
+
+    @abstractmethod
+    def limit_statements(self, seconds: float) -> None:
+        """From now on, within `read_only`, end a statement of this session that takes longer."""
+
+    @abstractmethod
+    def is_time_limit(self, error: Exception) -> bool:
+        """Was a statement ended because it took longer than `limit_statements` allows?"""
+
+    @property
+    @abstractmethod
+    def misfits(self) -> Misfits:
+        """What this server makes of values whose column gets another type."""
+
+    def nearly_full(self, part: float) -> list[FillingKey]:
+        """Columns whose next automatic value is beyond this part of what they can hold."""
+        return []
 
     @abstractmethod
     def orphans(self) -> list[Orphan]:
         """Rows that violate a foreign key although the server did not refuse them."""
 
     @contextmanager
-    def lock_timeout(self, wait: timedelta) -> Iterator[None]:
-        """Within the block, let a statement of this session fail that waits longer than `wait` for a lock."""
+    def many_groups(self) -> Iterator[None]:
+        """Within the block, let GROUP BY expect about as many groups as there are rows."""
         yield
+
+    def orphan_listing(self, table: str) -> str:
+        """The query that lists rows of a table which violate a foreign key; empty if there is none."""
+        return ""
+
+    def unfit_key(
+        self, key: ColumnType, table: str, column: str, target_table: str, target_column: str
+    ) -> tuple[ColumnType, ColumnType] | None:
+        """The types of the two columns, if the server would refuse a foreign key between them.
+
+        `key` is what the first would be by its migration; `table` where it is to be, empty for a new one;
+        `column` is given if it is there and stays as it is.
+        """
+        return None
+
+    def implicit_value(self, db_type: str) -> str | None:
+        """What rows get in a new column of this type that is NOT NULL and without a default; as SQL.
+
+        None if the server refuses to add such a column to a table with rows.
+        """
+        return None
+
+    def replaces_null(self) -> bool:
+        """Does a column that becomes NOT NULL get an implicit value where it was NULL, instead of failing?"""
+        return False
+
+    def lock_timeout(self, wait: timedelta) -> AbstractContextManager[None]:
+        """Within the block, let a statement of this session fail that waits longer than `wait` for a lock."""
+        return nullcontext()
 
     def is_lock_timeout(self, error: Exception) -> bool:
         """Did a statement fail, without any effect, because it waited too long for a lock?"""
         return False
+
+    def row_lock_timeout(self, wait: timedelta) -> AbstractContextManager[None]:
+        """Within the block, let a statement fail that waits longer than `wait` for a row."""
+        return self.lock_timeout(wait)
+
+    def idle_transaction_timeout(self, wait: timedelta) -> AbstractContextManager[None]:
+        """Within the block, let the server end this session if its client leaves a transaction open so long.
+
+        A client that is stopped within a transaction would hold its locks for ever.
+        """
+        return nullcontext()
+
+    def is_transient(self, error: Exception) -> bool:
+        """Did a transaction fail, without any effect, by what others did at that moment?"""
+        return self.is_lock_timeout(error)
 
     def blockers(self) -> list[str]:
         """Other sessions whose open transactions may hold the locks, the oldest first; as far as visible."""
@@ -278,6 +473,27 @@ class Database(ABC):
     def sets_session(self, sql: str) -> bool:
         """Is this statement's effect on the session only, so that a new session has to have it again?"""
         return bool(SESSION_SETTING.match(sql))
+
+    def name_of_unique(self, table: str, column: str) -> str:
+        """What the server calls the constraint of a new column that is UNIQUE, if it is to find a name."""
+        return column
+
+    def gentle_forms(self, sql: str) -> list[str]:
+        """Statements that together do what a CREATE INDEX or ADD CONSTRAINT does, and block others less.
+
+        Only the statement itself where no such form is known.
+        """
+        return [sql]
+
+    def send_gently(self, sql: str, send: Callable[[str], None]) -> None:
+        """Send a statement, with what else its gentle form asks of the session; the plain form where the
+        server refuses the gentle one.
+        """
+        send(sql)
+
+    def rows_against(self, sql: str) -> str:
+        """Rows that break the constraint which the gentle form `sql` adds unseen, in words; or nothing."""
+        return ""
 
     def definitions(self, sql: str) -> dict[str, str]:
         """What a DDL statement speaks of, as text by name; all there is if that cannot be read from it.
@@ -364,6 +580,12 @@ class Database(ABC):
             cursor.execute(sql, params)
             return [tuple(row) for row in cursor.fetchall()]
 
+    def text(self, sql: str, params: Sequence[Any]) -> str:
+        """A statement with its values in it, to be read and pasted."""
+        with self.connection.cursor() as cursor:
+            found: str = cursor.mogrify(sql, params)
+            return found
+
     def ask_nothing(self, sql: str, params: Sequence[Any] | None = None) -> None:
         """Run one statement that returns no rows."""
         with self.connection.cursor() as cursor:
@@ -393,12 +615,26 @@ class Database(ABC):
         mark = self.connection.ops.quote_name("x")[0]
         return mark + name.replace(mark, mark * 2) + mark
 
+    def content(self, *, checksums: bool) -> Content:
+        """Exact number, and checksum if asked for, of the rows of every table, by name.
+
+        Of one state only within `snapshot`.
+        """
+        measure = self.summed if checksums else self.counted
+        return {table: measure(table) for table in self.dumped_tables()}
+
+    def dumped_tables(self) -> list[str]:
+        """Names of the tables whose rows a dump holds."""
+        return self.connection.introspection.table_names()
+
+    def counted(self, table: str) -> TableContent:
+        [(rows,)] = self.ask(f"SELECT COUNT(*) FROM {self.quote(table)}")
+        return TableContent(rows=int(rows))
+
+    @abstractmethod
+    def summed(self, table: str) -> TableContent:
+        """The rows of a table and their checksum, by one query."""
+
     def row_counts(self) -> dict[str, int]:
         """Exact number of rows of every table, by name."""
-        with self.connection.cursor() as cursor:
-            tables = self.connection.introspection.table_names(cursor)
-            counts = {}
-            for table in tables:
-                cursor.execute(f"SELECT COUNT(*) FROM {self.quote(table)}")
-                counts[table] = int(cursor.fetchone()[0])
-        return counts
+        return {table: found.rows for table, found in self.content(checksums=False).items()}

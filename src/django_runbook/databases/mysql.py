@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 import shutil
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from django_runbook.databases import inventories, mysql_gentle, mysql_keys
 from django_runbook.databases.base import Database, Orphan, Server, begins_with
+from django_runbook.databases.ddl_costs import Costs, MariaDBCosts, MySQLCosts
+from django_runbook.databases.dumpers import Content, FolderDumper, TableContent
+from django_runbook.databases.gauges import Gauge, MySQLGauge
+from django_runbook.databases.implicit_values import implicit_value, replaces_null
+from django_runbook.databases.key_types import ColumnType
+from django_runbook.databases.keys import KEYS_OF_MYSQL, FillingKey, filling_keys
+from django_runbook.databases.misfits import Misfits, MySQLMisfits
+from django_runbook.databases.mydumper import Mydumper
+from django_runbook.databases.mysql_client import MARIADB_TLS, installed, speaks_mariadb, without_database
+from django_runbook.databases.mysql_granted import granted
+from django_runbook.databases.mysql_restores import MARK, began
+from django_runbook.databases.mysql_schema import with_events_enabled, without_counters
+from django_runbook.databases.mysql_scratch import DROP_WAIT, create_scratch, refused_scratch
+from django_runbook.databases.mysql_sums import is_versioned, summing_query
+from django_runbook.databases.mysql_surroundings import MySQLSurroundings
 from django_runbook.databases.mysql_tables import Unalterable, read_table, strange_lines, way_back
-from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, RestoreFailed
-from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
-
-TRAILER = b"-- Dump completed"
-"""Both dump programs write it last; a dump without it was cut off, whatever the exit code says."""
-
-LOCK_WAIT_SECONDS = 30
-"""How long a restore waits for the metadata locks of other sessions; the server's default is a day."""
+from django_runbook.databases.mysqldump import MySQLDump
+from django_runbook.databases.sizes import ON_MYSQL, ROWS_ON_MYSQL, TableSize
+from django_runbook.databases.vitals import Vitals, mysql_lag, mysql_vitals
+from django_runbook.exceptions import LockHeld, Refused
+from django_runbook.programs import read_program
 
 LONGEST_LOCK_NAME = 64
 
 NO_SUCH_TABLE = 1146
+TIME_LIMITS = (1969, 3024)
+"""ER_STATEMENT_TIMEOUT of MariaDB, ER_QUERY_TIMEOUT of MySQL."""
+
 LOCK_TIMEOUTS = {1205, 1213}
 """Lock wait timeout exceeded; deadlock found."""
 BLOCKERS = (
@@ -57,33 +74,13 @@ SAFE_ENGINE = "InnoDB"
 DEFAULT_ENGINES = "SHOW VARIABLES WHERE Variable_name IN ('default_storage_engine', 'enforce_storage_engine')"
 """The second is MariaDB's, and goes before the first."""
 
-DUMP_OPTIONS = (
-    "--single-transaction",
-    "--quick",
-    "--routines",
-    "--events",
-    "--triggers",
-    "--hex-blob",
-    "--comments",
-    "--no-tablespaces",
-    "--max-allowed-packet=1G",
-    "--default-character-set=utf8mb4",
+SELECT = re.compile(r"\bSELECT\b")
+KEY_NAMES = (
+    "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
+    " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
 )
-ORACLE_DUMP_OPTIONS = ("--loose-set-gtid-purged=OFF", "--loose-column-statistics=0")
-"""For MySQL's own mysqldump: no statement that needs SUPER, no table that MariaDB does not have."""
-
-LOAD_OPTIONS = ("--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
-MARIADB_LOAD_OPTIONS = ("--loose-skip-print-query-on-error",)
-"""Rows of the dump have no place in an error message; only recent versions print them, hence "loose"."""
-
-MARIADB_TLS = {
-    "DISABLED": ["--skip-ssl"],
-    "PREFERRED": [],
-    "REQUIRED": ["--ssl"],
-    "VERIFY_CA": ["--ssl", "--ssl-verify-server-cert"],
-    "VERIFY_IDENTITY": ["--ssl", "--ssl-verify-server-cert"],
-}
-"""MariaDB's programs' words for the driver's `ssl_mode`; MySQL's programs take it as it is."""
+SHOWN_ORPHANS = 5
+"""Values that point at nothing, of which an error tells."""
 
 
 class MySQLDatabase(Database):
@@ -94,7 +91,6 @@ class MySQLDatabase(Database):
         Server(product="MariaDB", version=(10, 6, 1)),
     )
     """MySQL's manual, "Atomic Data Definition Statement Support"; MariaDB's, "Atomic DDL"."""
-    dump_suffix = ".sql"
     streams_rows = False
     snapshot_statements = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -106,6 +102,14 @@ class MySQLDatabase(Database):
         options = self.connection.settings_dict["OPTIONS"]
         name = options.get("database") or options.get("db") or self.connection.settings_dict["NAME"]
         return str(name or self.ask("SELECT DATABASE()")[0][0])
+
+    @property
+    def dumper(self) -> MySQLDump:
+        return MySQLDump(self)
+
+    @property
+    def surroundings(self) -> MySQLSurroundings:
+        return MySQLSurroundings(self)
 
     @property
     def secrets(self) -> list[str]:
@@ -128,6 +132,15 @@ class MySQLDatabase(Database):
             if self.connection.connection is session:
                 with suppress(DatabaseError, InterfaceError):  # a dead session has let go of it already
                     self.ask("SELECT RELEASE_LOCK(%s)", [self.lock_name])
+
+    def vitals(self) -> Vitals:
+        return mysql_vitals(self)
+
+    def lag(self) -> float:
+        return mysql_lag(self, MySQLSurroundings(self).replica_status)
+
+    def gauge(self) -> Gauge:
+        return MySQLGauge(self)
 
     def lock_holder(self) -> str | None:
         [(session,)] = self.ask("SELECT IS_USED_LOCK(%s)", [self.lock_name])
@@ -162,8 +175,46 @@ class MySQLDatabase(Database):
         with self.put_back("SET SESSION lock_wait_timeout = %s", [before]):
             yield
 
+    @contextmanager
+    def row_lock_timeout(self, wait: timedelta) -> Iterator[None]:
+        [(before,)] = self.ask("SELECT @@SESSION.innodb_lock_wait_timeout")
+        self.ask_nothing("SET SESSION innodb_lock_wait_timeout = %s", [max(1, round(wait.total_seconds()))])
+        with self.put_back("SET SESSION innodb_lock_wait_timeout = %s", [before]):
+            yield
+
+    @contextmanager
+    def idle_transaction_timeout(self, wait: timedelta) -> Iterator[None]:
+        """MySQL has only a timeout of idle sessions, whether in a transaction or not."""
+        name = "idle_transaction_timeout" if self.is_mariadb else "wait_timeout"
+        [(before,)] = self.ask(f"SELECT @@SESSION.{name}")
+        self.ask_nothing(f"SET SESSION {name} = %s", [max(1, round(wait.total_seconds()))])
+        with self.put_back(f"SET SESSION {name} = %s", [before]):
+            yield
+
     def is_lock_timeout(self, error: Exception) -> bool:
         return bool(error.args) and error.args[0] in LOCK_TIMEOUTS
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """MariaDB and MySQL have two names for the same; MySQL's time limit is of SELECT only."""
+        read_only = "tx_read_only" if self.is_mariadb else "transaction_read_only"
+        [before] = self.ask(f"SELECT @@SESSION.{read_only}, @@SESSION.{self._time_limit}")
+        put_back = f"SET SESSION {read_only} = %s, SESSION {self._time_limit} = %s"
+        with self.put_back(put_back, before):
+            self.put_aside = {"read_only": before[0], "time_limit": before[1]}
+            self.ask_nothing("SET SESSION TRANSACTION READ ONLY")
+            yield
+
+    def limit_statements(self, seconds: float) -> None:
+        limit = max(seconds, 0.001) if self.is_mariadb else max(1, round(seconds * 1000))
+        self.ask_nothing(f"SET SESSION {self._time_limit} = %s", [limit])
+
+    def is_time_limit(self, error: Exception) -> bool:
+        return bool(error.args) and error.args[0] in TIME_LIMITS
+
+    @property
+    def _time_limit(self) -> str:
+        return "max_statement_time" if self.is_mariadb else "max_execution_time"
 
     def blockers(self) -> list[str]:
         with suppress(DatabaseError):  # without the PROCESS privilege nothing can be told
@@ -172,6 +223,62 @@ class MySQLDatabase(Database):
 
     def needs_autocommit(self, sql: str) -> bool:
         return not WITHOUT_COMMIT.match(sql)
+
+    def name_of_unique(self, table: str, column: str) -> str:
+        """The column's, or that with a number: make_unique_key_name() of both servers."""
+        taken = {str(name).lower() for (name,) in self.ask(KEY_NAMES, [table])} | {"primary"}
+        names = itertools.chain([column], (f"{column}_{number}" for number in itertools.count(2)))
+        return next(name for name in names if name.lower() not in taken)
+
+    def gentle_forms(self, sql: str) -> list[str]:
+        return [mysql_gentle.gentle_form(sql)]
+
+    def send_gently(self, sql: str, send: Callable[[str], None]) -> None:
+        """A foreign key is added in place only by a session that does not check them."""
+        plain = mysql_gentle.plain_form(sql)
+        if plain == sql:
+            send(sql)
+            return
+        try:
+            with self.foreign_keys_unchecked() if mysql_gentle.added_key(sql) else nullcontext():
+                send(sql)
+        except DatabaseError as error:
+            if not error.args or error.args[0] not in mysql_gentle.REFUSED:
+                raise
+            send(plain)
+
+    @contextmanager
+    def foreign_keys_unchecked(self) -> Iterator[None]:
+        [(before,)] = self.ask("SELECT @@SESSION.foreign_key_checks")
+        self.ask_nothing("SET SESSION foreign_key_checks = 0")
+        with self.put_back("SET SESSION foreign_key_checks = %s", [before]):
+            yield
+
+    def rows_against(self, sql: str) -> str:
+        key = mysql_gentle.added_key(sql)
+        if key is None:
+            return ""
+        values = self.ask(
+            f"SELECT c.{key.column}, COUNT(*) FROM {key.table} AS c"
+            f" LEFT JOIN {key.parent} AS p ON c.{key.column} = p.{key.target}"
+            f" WHERE c.{key.column} IS NOT NULL AND p.{key.target} IS NULL"
+            f" GROUP BY c.{key.column} ORDER BY c.{key.column} LIMIT {SHOWN_ORPHANS}"
+        )
+        return "; ".join(
+            ngettext(
+                "%(rows)d row of %(table)s with %(column)s = %(value)s, which %(parent)s does not have",
+                "%(rows)d rows of %(table)s with %(column)s = %(value)s, which %(parent)s does not have",
+                rows,
+            )
+            % {
+                "rows": rows,
+                "table": key.table.strip("`"),
+                "column": key.column.strip("`"),
+                "value": value,
+                "parent": key.parent.strip("`"),
+            }
+            for value, rows in values
+        )
 
     def exact(self, column: str) -> str:
         return f"CAST({column} AS BINARY)"
@@ -257,138 +364,53 @@ class MySQLDatabase(Database):
         )
         return int(size)
 
-    def missing_programs(self) -> list[str]:
-        candidates = (self.dump_programs, self.load_programs)
-        return [programs[0] for programs in candidates if not any(map(shutil.which, programs))]
+    def grants(self) -> list[str]:
+        return granted(self)
+
+    def estimated_rows(self, table: str) -> int:
+        return int((self.ask(ROWS_ON_MYSQL, [table]) or [(0,)])[0][0] or 0)
+
+    def table_sizes(self) -> dict[str, TableSize]:
+        return {name: TableSize(bytes=int(size)) for name, size in self.ask(ON_MYSQL)}
+
+    def ddl_costs(self) -> Costs:
+        costs = MariaDBCosts if self.is_mariadb else MySQLCosts
+        return costs(self.connection, self.server())
+
+    def unfit_key(
+        self, key: ColumnType, table: str, column: str, target_table: str, target_column: str
+    ) -> tuple[ColumnType, ColumnType] | None:
+        target = mysql_keys.described(self.ask, target_table, target_column)
+        there = mysql_keys.described(self.ask, table, column) if column else None
+        key = there or mysql_keys.with_collation(self.ask, key, table)
+        return (key, target) if target and not mysql_keys.are_connectable(key, target) else None
+
+    @contextmanager
+    def many_groups(self) -> Iterator[None]:
+        """Sort, instead of keeping groups in a table that outgrows memory: in a seventh of the time."""
+
+        def sort(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+            return execute(SELECT.sub("SELECT SQL_BIG_RESULT", sql), params, many, context)
+
+        with self.connection.execute_wrapper(sort):
+            yield
+
+    def implicit_value(self, db_type: str) -> str | None:
+        return implicit_value(db_type, self.sql_modes())
+
+    def replaces_null(self) -> bool:
+        return replaces_null(self.sql_modes())
+
+    def sql_modes(self) -> list[str]:
+        [(modes,)] = self.ask("SELECT @@sql_mode")
+        return str(modes).split(",")
 
     @property
-    def dump_programs(self) -> tuple[str, str]:
-        """The server's own program first; the other's is a fallback."""
-        return ("mariadb-dump", "mysqldump") if self.is_mariadb else ("mysqldump", "mariadb-dump")
+    def misfits(self) -> Misfits:
+        return MySQLMisfits(self)
 
-    @property
-    def load_programs(self) -> tuple[str, str]:
-        return ("mariadb", "mysql") if self.is_mariadb else ("mysql", "mariadb")
-
-    def dump(self, target: IO[bytes]) -> dict[str, int]:
-        """Dump one transaction's view of the database.
-
-        No other session can share that view, so rows are counted before and after, and a table whose count
-        has changed meanwhile is left out.
-        """
-        self.refuse_open_transaction()
-        program = installed(self.dump_programs)
-        try:
-            before = self.row_counts()
-            target.write(self.alter_database())
-            with self.client(program, *self.dump_options(program)) as (argv, env):
-                tail = read_program(argv, target, env=env, secrets=self.secrets)
-            after = self.row_counts()
-        except (ProgramFailed, DatabaseError) as exc:
-            raise self.backup_failed(str(exc)) from exc
-        if TRAILER not in tail:
-            raise self.backup_failed(
-                _("%(program)s ended with success, but its output is cut off.") % {"program": program}
-            )
-        return {table: rows for table, rows in before.items() if after.get(table) == rows}
-
-    def dump_options(self, program: str) -> list[str]:
-        versioned = self.ask(
-            "SELECT COUNT(*) FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'SYSTEM VERSIONED'"
-        )
-        history = ["--dump-history"] if versioned[0][0] else []
-        oracle = [] if speaks_mariadb(program) else ORACLE_DUMP_OPTIONS
-        return [*DUMP_OPTIONS, *history, *oracle]
-
-    def alter_database(self) -> bytes:
-        """A statement with the database's own character set, which the dump programs leave out.
-
-        Not from @@character_set_database: that is what it was when this session first used the database.
-        """
-        [(charset, collation)] = self.ask(
-            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
-            " WHERE SCHEMA_NAME = DATABASE()"
-        )
-        return f"ALTER DATABASE CHARACTER SET = {charset} COLLATE = {collation};\n".encode()
-
-    def backup_failed(self, why: str) -> BackupFailed:
-        return BackupFailed(
-            _("The backup of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
-            _("The database was not changed."),
-        )
-
-    def restore(self, source: IO[bytes]) -> None:
-        """Drop every object, then load the dump, with one client session.
-
-        Object by object and not DROP DATABASE: the database stays there to connect to and to try again on,
-        this session keeps it as its default, and no right outside of it is needed. All tables go in one
-        statement, which takes all its locks before it drops the first: blocked, it has changed nothing.
-        """
-        self.refuse_open_transaction()
-        before = self.objects()
-        try:
-            self.load(self.restore_script(before, source))
-        except ProgramFailed as exc:
-            raise self.restore_failed(str(exc), untouched=self.objects() == before) from exc
-
-    def load(self, script: Iterator[bytes]) -> None:
-        """Feed SQL to the client program.
-
-        --binary-mode turns off its own commands in the text, such as those that start a shell, and with them
-        the sandbox line of MariaDB's dumps, which older clients stumble over.
-        """
-        program = installed(self.load_programs)
-        options = MARIADB_LOAD_OPTIONS if speaks_mariadb(program) else ()
-        with self.client(program, *LOAD_OPTIONS, *options) as (argv, env):
-            feed_program(argv, script, env=env, secrets=self.secrets)
-
-    def restore_script(self, objects: dict[str, list[str]], source: IO[bytes]) -> Iterator[bytes]:
-        yield f"SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}, foreign_key_checks = 0;\n".encode()
-        yield self.drop_statements(objects).encode()
-        tail = b""
-        for chunk in chunks_of(source):
-            tail = (tail + chunk)[-TAIL:]
-            yield chunk
-        if TRAILER not in tail:
-            raise self.restore_failed(_("the dump is cut off."), untouched=False)
-
-    def objects(self) -> dict[str, list[str]]:
-        """Names of everything in the database, by the word that DROP takes; tables first."""
-        rows = self.ask(
-            "SELECT CASE TABLE_TYPE WHEN 'VIEW' THEN 'VIEW' WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END,"
-            " TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
-            " UNION ALL SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES"
-            " WHERE ROUTINE_SCHEMA = DATABASE()"
-            " UNION ALL SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS"
-            " WHERE EVENT_SCHEMA = DATABASE()"
-        )
-        objects = defaultdict(list)
-        for kind, name in sorted(rows, key=lambda row: (row[0] != "TABLE", *row)):
-            objects[kind].append(name)
-        return dict(objects)
-
-    def drop_statements(self, objects: dict[str, list[str]]) -> str:
-        quote = self.quote
-        tables = ", ".join(map(quote, objects.get("TABLE", [])))
-        drop_tables = f"DROP TABLE IF EXISTS {tables};\n" if tables else ""
-        return drop_tables + "".join(
-            f"DROP {kind} IF EXISTS {quote(name)};\n"
-            for kind, names in objects.items()
-            if kind != "TABLE"
-            for name in names
-        )
-
-    def restore_failed(self, why: str, *, untouched: bool) -> RestoreFailed:
-        hint = (
-            _("The database is as it was before the restore.")
-            if untouched
-            else _("The database is incomplete now. Mend the cause, then restore again.")
-        )
-        return RestoreFailed(
-            _("The restore of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
-            hint,
-        )
+    def nearly_full(self, part: float) -> list[FillingKey]:
+        return filling_keys(self.ask(KEYS_OF_MYSQL), part)
 
     def orphans(self) -> list[Orphan]:
         """Rows that came in under foreign_key_checks=0."""
@@ -420,6 +442,129 @@ class MySQLDatabase(Database):
         columns = ", ".join(column for column, _target in pairs)
         return Orphan(table=table, column=columns, referenced_table=parent, rows=int(rows))
 
+    def content(self, *, checksums: bool) -> Content:
+        return self.measured(self.dumped_tables(), checksums=checksums)
+
+    def measured(self, tables: list[str], *, checksums: bool) -> Content:
+        """The content of these tables."""
+        measure = self.summed if checksums else self.counted
+        return {table: measure(table) for table in tables}
+
+    def dumped_tables(self) -> list[str]:
+        """Every table that has rows of its own, with system versioning or without."""
+        rows = self.ask(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+            " AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
+        )
+        return [str(table) for (table,) in rows]
+
+    def counted(self, table: str) -> TableContent:
+        history = " FOR SYSTEM_TIME ALL" if is_versioned(self.ask, table) else ""
+        [(rows,)] = self.ask(f"SELECT COUNT(*) FROM {self.quote(table)}{history}")
+        return TableContent(rows=int(rows))
+
+    def summed(self, table: str) -> TableContent:
+        [(rows, checksum)] = self.ask(summing_query(self.ask, self.quote, table))
+        return TableContent(rows=int(rows), checksum=str(int(checksum)))
+
+    @property
+    def folder_dumpers(self) -> Sequence[FolderDumper]:
+        return (Mydumper(self),)
+
+    def schema(self) -> str:
+        """Without the numbers that counters have reached: they go on outside of transactions.
+
+        An event that a scratch database keeps from running counts as enabled, which it was.
+        """
+        text = io.BytesIO()
+        program = installed(self.dump_programs)
+        options = [option for option in self.dumper.dump_options(program) if option != "--comments"]
+        with self.client(program, *options, "--no-data", "--skip-comments") as (argv, env):
+            read_program(argv, text, env=env, secrets=self.secrets)
+        dumped = without_counters((self.dumper.alter_database() + text.getvalue()).decode())
+        return with_events_enabled(dumped) + self.inventory()
+
+    def inventory(self) -> str:
+        """A line for each thing that the server itself lists."""
+        return "\n".join(map(str, self.ask(inventories.OF_MYSQL)))
+
+    def refuses_scratch(self) -> str:
+        return refused_scratch(self)
+
+    def create_scratch(self, name: str, like: Database) -> dict[str, Any]:
+        if against := self.refuses_scratch():
+            raise Refused(
+                _("No scratch database can be made for database '%(alias)s': %(why)s")
+                % {"alias": self.alias, "why": against},
+                _("Nothing was created."),
+            )
+        return create_scratch(self, name, like)
+
+    def drop_scratch(self, name: str) -> None:
+        """A session of a program that was killed may still load into it, and would keep its tables locked."""
+        for (session,) in self.ask("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = %s", [name]):
+            with suppress(DatabaseError):  # it has ended meanwhile
+                self.ask_nothing(f"KILL {session}")
+        with self.lock_timeout(DROP_WAIT):
+            self.ask_nothing(f"DROP DATABASE IF EXISTS {self.quote(name)}")
+
+    def cut_off_restore(self) -> str:
+        return began(self)
+
+    def charset_and_collation(self) -> tuple[str, str]:
+        """This database's own defaults.
+
+        Not from @@character_set_database: that is what it was when this session first used the database.
+        """
+        [(charset, collation)] = self.ask(
+            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+            " WHERE SCHEMA_NAME = DATABASE()"
+        )
+        return str(charset), str(collation)
+
+    def objects(self) -> dict[str, list[str]]:
+        """Names of everything in the database, by the word that DROP takes; tables first.
+
+        But for the mark of a restore that is under way.
+        """
+        rows = self.ask(
+            "SELECT CASE TABLE_TYPE WHEN 'VIEW' THEN 'VIEW' WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END,"
+            " TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME <> %s"
+            " UNION ALL SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES"
+            " WHERE ROUTINE_SCHEMA = DATABASE()"
+            " UNION ALL SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS"
+            " WHERE EVENT_SCHEMA = DATABASE()",
+            [MARK],
+        )
+        objects = defaultdict(list)
+        for kind, name in sorted(rows, key=lambda row: (row[0] != "TABLE", *row)):
+            objects[kind].append(name)
+        return dict(objects)
+
+    def drop_statements(self, objects: dict[str, list[str]]) -> str:
+        quote = self.quote
+        tables = ", ".join(map(quote, objects.get("TABLE", [])))
+        drop_tables = f"DROP TABLE IF EXISTS {tables};\n" if tables else ""
+        return drop_tables + "".join(
+            f"DROP {kind} IF EXISTS {quote(name)};\n"
+            for kind, names in objects.items()
+            if kind != "TABLE"
+            for name in names
+        )
+
+    def missing_programs(self) -> list[str]:
+        candidates = (self.dump_programs, self.load_programs)
+        return [programs[0] for programs in candidates if not any(map(shutil.which, programs))]
+
+    @property
+    def dump_programs(self) -> tuple[str, str]:
+        """The server's own program first; the other's is a fallback."""
+        return ("mariadb-dump", "mysqldump") if self.is_mariadb else ("mysqldump", "mariadb-dump")
+
+    @property
+    def load_programs(self) -> tuple[str, str]:
+        return ("mariadb", "mysql") if self.is_mariadb else ("mysql", "mariadb")
+
     @contextmanager
     def client(self, program: str, *options: str) -> Iterator[tuple[list[str], dict[str, str]]]:
         """Make a client program's argument list and environment; the password is in the environment."""
@@ -440,27 +585,3 @@ class MySQLDatabase(Database):
         if mode is None:
             return found
         return [*found, *(MARIADB_TLS.get(mode, []) if speaks_mariadb(program) else [f"--ssl-mode={mode}"])]
-
-
-def installed(programs: tuple[str, str]) -> str:
-    """Choose the first program that is on PATH; if none is, the one whose absence is to be reported."""
-    return next(filter(shutil.which, programs), programs[0])
-
-
-def speaks_mariadb(program: str) -> bool:
-    """Is it MariaDB's program, be it under MySQL's name (a symbolic link, as Debian installs them)?"""
-    path = shutil.which(program)
-    return "mariadb" in program or (path is not None and "mariadb" in Path(path).resolve().name)
-
-
-@contextmanager
-def without_database(defaults_file: str | None) -> Iterator[str | None]:
-    """Copy an option file without the `database` that Django's manual puts there: dump programs refuse it."""
-    if not defaults_file:
-        yield None
-        return
-    text = re.sub(r"(?m)^\s*database\s*=.*$", "", Path(defaults_file).read_text())
-    with tempfile.NamedTemporaryFile("w", suffix=".cnf") as copy:  # made with mode 0600
-        copy.write(text)
-        copy.flush()
-        yield copy.name

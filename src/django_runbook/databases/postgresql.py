@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils.translation import gettext as _
 
+from django_runbook.databases import inventories, postgresql_gentle, postgresql_keys
 from django_runbook.databases.base import Database, Orphan, Server, begins_with
+from django_runbook.databases.ddl_costs import Costs, PostgreSQLCosts
+from django_runbook.databases.dumpers import FolderDumper, TableContent
+from django_runbook.databases.gauges import Gauge, PostgreSQLGauge
+from django_runbook.databases.key_types import ColumnType
+from django_runbook.databases.keys import KEYS_OF_POSTGRESQL, FillingKey, filling_keys
+from django_runbook.databases.misfits import Misfits, PostgreSQLMisfits
+from django_runbook.databases.pg_dump import PgDump
+from django_runbook.databases.pg_dump_folder import PgDumpFolder
 from django_runbook.databases.pooling import NoSecondConnection, sign_of_pooling
-from django_runbook.exceptions import BackupFailed, LockHeld, ProgramFailed, Refused, RestoreFailed
-from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
-
-TRAILER = b"-- PostgreSQL database dump complete"
-"""pg_dump writes it last; a dump without it was cut off, whatever the exit code says."""
-
-LOCK_TIMEOUT = "30s"
-"""How long a dump or restore waits for the locks of other sessions."""
+from django_runbook.databases.postgresql_scratch import create_scratch, refused_scratch
+from django_runbook.databases.postgresql_surroundings import PostgreSQLSurroundings
+from django_runbook.databases.sizes import ON_POSTGRESQL, ROWS_ON_POSTGRESQL, TableSize
+from django_runbook.databases.vitals import Vitals, postgresql_lag, postgresql_vitals
+from django_runbook.exceptions import LockHeld, Refused
+from django_runbook.programs import read_program
 
 CLIENT_CHECK = "500ms"
 """How soon the server cancels a statement whose client was killed; otherwise it runs to its end."""
@@ -41,15 +48,6 @@ PASSED_ON = {
 }
 """OPTIONS that the driver takes, that Django's own client does not pass on, and how libpq hears of them."""
 
-DROP_EVERYTHING = Path(__file__).with_name("drop_everything.sql")
-
-FIRST_OBJECT = re.compile(rb"^-- Name: .*; Type: (?!SCHEMA;|EXTENSION;|COMMENT;)", re.MULTILINE)
-EXTENSION_COMMENT = re.compile(rb"^COMMENT ON EXTENSION .*;$", re.MULTILINE)
-
-LARGE_OBJECTS_BEGIN = re.compile(rb"(\n-- Data for Name: [^\n]*; Type: BLOBS; [^\n]*\n--\n\n)BEGIN;\n")
-LARGE_OBJECTS_END = re.compile(rb"(\n)COMMIT;\n")
-LONGEST_MARK = 1024
-
 
 AUTOCOMMIT = begins_with(
     r"VACUUM|REINDEX|ALTER\s+SYSTEM|(?:CREATE|DROP)\s+(?:DATABASE|TABLESPACE)"
@@ -60,8 +58,22 @@ CONCURRENT_INDEX = re.compile(
     r'(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<bare>[^\s"]+))',
     re.IGNORECASE,
 )
+RESTRICT = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
+"""Recent versions of pg_dump write a key there that is another one each time."""
+SUMMING = (
+    "DateStyle = 'ISO, YMD'",
+    "IntervalStyle = 'postgres'",
+    "TimeZone = 'UTC'",
+    "bytea_output = 'hex'",
+    "extra_float_digits = 1",
+)
+"""What decides how a row is written as text."""
+QUERY_CANCELED = "57014"
+"""SQLSTATE of a statement that was ended by statement_timeout, or by an administrator."""
+
 LOCK_TIMEOUTS = {"55P03", "40P01"}
 """lock_not_available; deadlock_detected."""
+SERIALIZATION_FAILURE = "40001"
 BLOCKERS = (
     "SELECT pid, EXTRACT(EPOCH FROM now() - xact_start)::int, state, LEFT(query, 80) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
@@ -70,6 +82,19 @@ BLOCKERS = (
 INVALID_INDEX = (
     "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
     " WHERE relname = %s AND NOT indisvalid AND pg_table_is_visible(pg_class.oid)"
+)
+NAME_TAKEN = (
+    "SELECT 1 FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace"
+    " UNION ALL SELECT 1 FROM pg_constraint"
+    " WHERE conname = %s AND connamespace = current_schema()::regnamespace"
+)
+PARTITIONED = "SELECT 1 FROM pg_class WHERE relname = %s AND relkind = 'p' AND pg_table_is_visible(oid)"
+_BUILT_ON = re.compile(
+    r'(?:CREATE (?:UNIQUE )?INDEX "(?:[^"]|"")+" ON|ALTER TABLE) "(?P<table>(?:[^"]|"")+)"'
+)
+BUILT_INDEX = re.compile(r'CREATE (?:UNIQUE )?INDEX (?P<name>"(?:[^"]|"")+")')
+ADDED_CONSTRAINT = re.compile(
+    r'ALTER TABLE (?P<table>"(?:[^"]|"")+") ADD CONSTRAINT (?P<name>"(?:[^"]|"")+") (?:UNIQUE|FOREIGN KEY)\b'
 )
 DEFINITION = (
     "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute JOIN pg_class ON"
@@ -82,15 +107,40 @@ DEFINITION = (
     " ORDER BY 1",
 )
 
+DUMPED_TABLES = (
+    "SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END"
+    " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+    " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'"
+    " AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass"
+    " AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+)
+"""In any schema; of partitions only the table that they are parts of; not what an extension has made."""
+LONGEST_STEM = 40
+"""Bytes of a database's name that a scratch database's name can begin with: the server cuts off at 63."""
+LARGE_OBJECTS = "pg_largeobject"
+SUM_OF_LARGE_OBJECTS = (
+    "SELECT count(*), COALESCE(SUM(hashtextextended(oid || encode(sha256(lo_get(oid)), 'hex'), 0)::numeric),"
+    " 0)::text FROM pg_largeobject_metadata"
+)
+
 
 class PostgreSQLDatabase(Database):
     rolls_back_ddl = True
+    has_exclusions = True
     has_autocommit_ddl = True
-    dump_suffix = ".sql"
     snapshot_statements = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
     )
+
+    @property
+    def dumper(self) -> PgDump:
+        return PgDump(self)
+
+    @property
+    def surroundings(self) -> PostgreSQLSurroundings:
+        return PostgreSQLSurroundings(self)
 
     def refuse_pooling(self) -> None:
         self.refuse_open_transaction()
@@ -140,6 +190,18 @@ class PostgreSQLDatabase(Database):
                     self.ask("SELECT pg_advisory_unlock(%s)", [self.lock_key])
                     self.ask("RESET client_connection_check_interval")
 
+    def vitals(self) -> Vitals:
+        return postgresql_vitals(self)
+
+    def lag(self) -> float:
+        return postgresql_lag(self)
+
+    def is_transient(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) in {*LOCK_TIMEOUTS, SERIALIZATION_FAILURE}
+
+    def gauge(self) -> Gauge:
+        return PostgreSQLGauge(self)
+
     def lock_holder(self) -> str | None:
         key = self.lock_key % 2**64
         holders = self.ask(
@@ -162,15 +224,39 @@ class PostgreSQLDatabase(Database):
     def needs_autocommit(self, sql: str) -> bool:
         return bool(AUTOCOMMIT.match(sql))
 
+    def lock_timeout(self, wait: timedelta) -> AbstractContextManager[None]:
+        return self._timeout("lock_timeout", wait)
+
+    def idle_transaction_timeout(self, wait: timedelta) -> AbstractContextManager[None]:
+        return self._timeout("idle_in_transaction_session_timeout", wait)
+
     @contextmanager
-    def lock_timeout(self, wait: timedelta) -> Iterator[None]:
-        [(before,)] = self.ask("SELECT current_setting('lock_timeout')")
-        self.ask("SELECT set_config('lock_timeout', %s, false)", [f"{round(wait.total_seconds() * 1000)}ms"])
-        with self.put_back("SELECT set_config('lock_timeout', %s, false)", [before]):
+    def _timeout(self, name: str, wait: timedelta) -> Iterator[None]:
+        """Within the block, let the setting `name` of this session be `wait`."""
+        [(before,)] = self.ask("SELECT current_setting(%s)", [name])
+        set_it = "SELECT set_config(%s, %s, false)"
+        self.ask(set_it, [name, f"{round(wait.total_seconds() * 1000)}ms"])
+        with self.put_back(set_it, [name, before]):
             yield
 
     def is_lock_timeout(self, error: Exception) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in LOCK_TIMEOUTS
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        names = ("default_transaction_read_only", "statement_timeout")
+        before = {name: self.ask("SELECT current_setting(%s)", [name])[0][0] for name in names}
+        set_both = "SELECT " + ", ".join(["set_config(%s, %s, false)"] * 2)
+        with self.put_back(set_both, [word for pair in before.items() for word in pair]):
+            self.put_aside = before
+            self.ask("SELECT set_config(%s, 'on', false)", [names[0]])
+            yield
+
+    def limit_statements(self, seconds: float) -> None:
+        self.ask("SELECT set_config('statement_timeout', %s, false)", [f"{max(1, round(seconds * 1000))}ms"])
+
+    def is_time_limit(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) == QUERY_CANCELED
 
     def blockers(self) -> list[str]:
         return [f"session {row[0]} ({row[1]} s, {row[2]}): {row[3]}" for row in self.ask(BLOCKERS)]
@@ -184,6 +270,20 @@ class PostgreSQLDatabase(Database):
         An index that is not valid counts: one that was to be dropped is still there.
         """
         return json.dumps([self.ask(query, [table]) for query in DEFINITION], default=str)
+
+    def name_of_unique(self, table: str, column: str) -> str:
+        for number in itertools.count():
+            name = postgresql_gentle.name_of_unique(table, column, number)
+            if not self.ask(NAME_TAKEN, [name, name]):
+                return name
+        raise AssertionError("there are more numbers than names")
+
+    def gentle_forms(self, sql: str) -> list[str]:
+        """Of a partitioned table the server knows none."""
+        found = _BUILT_ON.match(sql)
+        if found and self.ask(PARTITIONED, [found["table"].replace('""', '"')]):
+            return [sql]
+        return postgresql_gentle.gentle_forms(sql)
 
     def sessions_of(self, run_id: str) -> list[str]:
         rows = self.ask(
@@ -237,13 +337,28 @@ class PostgreSQLDatabase(Database):
         return pairs
 
     def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
-        """Of an index that was created concurrently; all else its operation takes back."""
+        """Of an index that was created concurrently, and of what builds by itself, whatever was `before`;
+        all else its operation takes back.
+        """
+        if added := ADDED_CONSTRAINT.match(sql):
+            return self.without_constraint(added["table"], added["name"])
+        if built := BUILT_INDEX.match(sql):
+            there = self.ask("SELECT 1 WHERE to_regclass(%s) IS NOT NULL", [built["name"]])
+            return [f"DROP INDEX {built['name']}"] if there else []
         found = CONCURRENT_INDEX.search(sql)
         name = self.index_name(found) if found else ""
-        if not name or not before or any(name in text for text in before.values()):
+        if not name or not before or any(name in index_names(text) for text in before.values()):
             return None
         there = self.ask("SELECT 1 FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)", [name])
         return [f"DROP INDEX CONCURRENTLY {self.quote(name)}"] if there else []
+
+    def without_constraint(self, table: str, name: str) -> list[str]:
+        """What drops a constraint, if it is there; both names quoted."""
+        there = self.ask(
+            "SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND conname = %s",
+            [table, name[1:-1].replace('""', '"')],
+        )
+        return [f"ALTER TABLE {table} DROP CONSTRAINT {name}"] if there else []
 
     def size(self) -> int:
         [(size,)] = self.ask(
@@ -254,82 +369,32 @@ class PostgreSQLDatabase(Database):
         )
         return int(size)
 
+    def estimated_rows(self, table: str) -> int:
+        """Before its first ANALYZE the server says -1."""
+        return max(0, int((self.ask(ROWS_ON_POSTGRESQL, [self.quote(table)]) or [(0,)])[0][0]))
+
+    def table_sizes(self) -> dict[str, TableSize]:
+        return {name: TableSize(bytes=int(size)) for name, size in self.ask(ON_POSTGRESQL)}
+
+    def ddl_costs(self) -> Costs:
+        return PostgreSQLCosts(self.connection, self.server())
+
     def missing_programs(self) -> list[str]:
         return [program for program in ("pg_dump", "psql") if shutil.which(program) is None]
 
-    def dump(self, target: IO[bytes]) -> dict[str, int]:
-        """Dump a snapshot that this session exports, so that the rows counted are the rows dumped."""
-        self.refuse_open_transaction()
-        try:
-            with transaction.atomic(using=self.alias):
-                snapshot = self.export_snapshot()
-                rows = self.row_counts()
-                tail = self.read_dump(target, snapshot)
-        except (ProgramFailed, DatabaseError) as exc:
-            raise self.backup_failed(str(exc)) from exc
-        if TRAILER not in tail:
-            raise self.backup_failed(_("pg_dump ended with success, but its output is cut off."))
-        return rows
+    def unfit_key(
+        self, key: ColumnType, table: str, column: str, target_table: str, target_column: str
+    ) -> tuple[ColumnType, ColumnType] | None:
+        found = self.ask(postgresql_keys.COLUMN, [self.quote(target_table), target_column])
+        target = ColumnType(name=str(found[0][0])) if found else key
+        return None if postgresql_keys.are_connectable(key, target) else (key, target)
 
-    def export_snapshot(self) -> str:
-        """Begin a snapshot of the database and name it for other sessions; it ends with the transaction."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-            cursor.execute("SELECT pg_export_snapshot()")
-            return str(cursor.fetchone()[0])
+    @property
+    def misfits(self) -> Misfits:
+        return PostgreSQLMisfits(self)
 
-    def read_dump(self, target: IO[bytes], snapshot: str) -> bytes:
-        argv, env = self.client(
-            "pg_dump",
-            "--format=plain",
-            "--no-subscriptions",
-            f"--lock-wait-timeout={LOCK_TIMEOUT}",
-            f"--snapshot={snapshot}",
-            *(f"--role={role}" for role in self.roles()),
-        )
-        return read_program(argv, target, env=env, secrets=self.secrets)
-
-    def backup_failed(self, why: str) -> BackupFailed:
-        return BackupFailed(
-            _("The backup of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
-            _("The database was not changed."),
-        )
-
-    def restore(self, source: IO[bytes]) -> None:
-        """Drop everything and load the dump in one transaction; whatever fails, nothing has happened."""
-        self.refuse_open_transaction()
-        argv, env = self.client("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
-        try:
-            feed_program(argv, self.restore_script(source), env=env, secrets=self.secrets)
-        except ProgramFailed as exc:
-            raise self.restore_failed(str(exc)) from exc
-
-    def restore_script(self, source: IO[bytes]) -> Iterator[bytes]:
-        """Write the transaction's statements out, and COMMIT only after a whole dump.
-
-        psql's own --single-transaction commits at the end of its input, which is also what it sees when this
-        process is killed half way.
-        """
-        yield b"BEGIN;\nSET statement_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n"
-        yield f"SET lock_timeout = '{LOCK_TIMEOUT}';\nSET client_min_messages = warning;\n".encode()
-        for role in self.roles():
-            yield f"SET ROLE {self.quote(role)};\n".encode()
-        yield DROP_EVERYTHING.read_bytes()
-        tail = b""
-        for chunk in without_commits(without_extension_comments(chunks_of(source))):
-            tail = (tail + chunk)[-TAIL:]
-            yield chunk
-        if TRAILER not in tail:
-            raise self.restore_failed(_("the dump is cut off."))
-        yield b"\nCOMMIT;\n"
-
-    def restore_failed(self, why: str) -> RestoreFailed:
-        return RestoreFailed(
-            _("The restore of database '%(alias)s' failed: %(why)s") % {"alias": self.alias, "why": why},
-            _("The database is as it was before the restore."),
-        )
+    def nearly_full(self, part: float) -> list[FillingKey]:
+        return filling_keys(self.ask(KEYS_OF_POSTGRESQL), part)
 
     def orphans(self) -> list[Orphan]:
         """Foreign keys that were added NOT VALID and never validated."""
@@ -344,6 +409,64 @@ class PostgreSQLDatabase(Database):
             Orphan(table=table, column=column, referenced_table=referenced_table, rows=0)
             for table, referenced_table, column in constraints
         ]
+
+    def dumped_tables(self) -> list[str]:
+        """With their schema where the search path does not lead to it; and the large objects, if any."""
+        names = [str(name) for (name,) in self.ask(DUMPED_TABLES)]
+        has_large = self.ask("SELECT 1 FROM pg_largeobject_metadata LIMIT 1")
+        return [*names, LARGE_OBJECTS] if has_large else names
+
+    def counted(self, table: str) -> TableContent:
+        if table == LARGE_OBJECTS:
+            return self.summed(table)
+        [(rows,)] = self.ask(f"SELECT COUNT(*) FROM {self.path(table)}")
+        return TableContent(rows=int(rows))
+
+    def path(self, table: str) -> str:
+        """A name that `dumped_tables` gives, quoted; its dot is a table's own if there is no such schema."""
+        schema, dot, name = table.partition(".")
+        found = dot and self.ask(
+            "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s", [schema, name]
+        )
+        return f"{self.quote(schema)}.{self.quote(name)}" if found else self.quote(table)
+
+    def summed(self, table: str) -> TableContent:
+        """Of rows as text, in the forms that `SUMMING` fixes."""
+        with transaction.atomic(using=self.alias):
+            for setting in SUMMING:
+                self.ask_nothing(f"SET LOCAL {setting}")
+            of_rows = (
+                "SELECT count(*), COALESCE(SUM(hashtextextended(t::text, 0)::numeric), 0)::text"
+                f" FROM {self.path(table)} AS t"
+            )
+            [(rows, checksum)] = self.ask(SUM_OF_LARGE_OBJECTS if table == LARGE_OBJECTS else of_rows)
+        return TableContent(rows=int(rows), checksum=checksum)
+
+    def schema(self) -> str:
+        text = io.BytesIO()
+        argv, env = self.client("pg_dump", "--schema-only", *(f"--role={role}" for role in self.roles()))
+        read_program(argv, text, env=env, secrets=self.secrets)
+        return RESTRICT.sub("", text.getvalue().decode()) + self.inventory()
+
+    def inventory(self) -> str:
+        """A line for each thing that the server itself lists."""
+        return "\n".join(map(str, self.ask(inventories.OF_POSTGRESQL)))
+
+    def scratch_name(self, token: str) -> str:
+        return super().scratch_name(token) if len(self.name.encode()) <= LONGEST_STEM else f"runbook_{token}"
+
+    def refuses_scratch(self) -> str:
+        return refused_scratch(self)
+
+    def create_scratch(self, name: str, like: Database) -> dict[str, Any]:
+        return create_scratch(self, name, like)
+
+    def drop_scratch(self, name: str) -> None:
+        self.ask_nothing(f"DROP DATABASE IF EXISTS {self.quote(name)} WITH (FORCE)")
+
+    @property
+    def folder_dumpers(self) -> Sequence[FolderDumper]:
+        return (PgDumpFolder(self),)
 
     def roles(self) -> list[str]:
         """The role that the connection assumes, if any."""
@@ -362,38 +485,12 @@ class PostgreSQLDatabase(Database):
         return [program, *args[1:]], {**passed_on, **(env or {})}
 
 
+def index_names(definition: str) -> list[str]:
+    """Of a table as `definition` tells it."""
+    _columns, _constraints, indexes = json.loads(definition)
+    return [name.rpartition(".")[2].strip('"').replace('""', '"') for name, _text in indexes]
+
+
 def unnamed(what: list[Any]) -> list[str]:
     """What a constraint or an index is, without the name that CREATE INDEX has in it."""
     return [re.sub(r"^(CREATE (?:UNIQUE )?INDEX) .*? ON ", r"\1 ON ", str(item)) for item in what]
-
-
-def without_extension_comments(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Leave out COMMENT ON EXTENSION, which only the extension's owner may run.
-
-    pg_dump writes them at the top, with the extensions; nothing after the first other object is looked at.
-    """
-    head = next(chunks, b"")
-    first = FIRST_OBJECT.search(head)
-    end = first.start() if first else len(head)
-    yield EXTENSION_COMMENT.sub(b"", head[:end]) + head[end:]
-    yield from chunks
-
-
-def without_commits(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Leave out the BEGIN and COMMIT that pg_dump writes around large objects' data.
-
-    That COMMIT would end the restore's own transaction in its middle. Between the two are only lines with
-    hexadecimal data.
-    """
-    marks = itertools.cycle((LARGE_OBJECTS_BEGIN, LARGE_OBJECTS_END))
-    mark = next(marks)
-    held = b""
-    for chunk in chunks:
-        held += chunk
-        while found := mark.search(held):
-            yield held[: found.end(1)]
-            held = held[found.end() :]
-            mark = next(marks)
-        yield held[:-LONGEST_MARK]
-        held = held[-LONGEST_MARK:]
-    yield held

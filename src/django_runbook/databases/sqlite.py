@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
+import re
 import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from django.db import DatabaseError
 from django.utils.translation import gettext as _
 
 from django_runbook.databases.base import Database, Orphan, Server
-from django_runbook.exceptions import BackupFailed, LockHeld, Refused, RestoreFailed
-from django_runbook.programs import chunks_of
+from django_runbook.databases.ddl_costs import Costs, SQLiteCosts
+from django_runbook.databases.dumpers import Content, TableContent
+from django_runbook.databases.gauges import Gauge, SQLiteGauge
+from django_runbook.databases.misfits import Misfits, SQLiteMisfits
+from django_runbook.databases.sizes import TableSize
+from django_runbook.databases.sqlite_backup import OnlineBackup, content_of, summed
+from django_runbook.databases.sqlite_surroundings import SQLiteSurroundings
+from django_runbook.exceptions import LockHeld, Refused
 
-BUSY_TIMEOUT = timedelta(seconds=30)
-"""How long a backup or restore waits for another process's transaction."""
+PROGRESS_STEPS = 10_000
+"""Instructions of its virtual machine between two looks at the clock: about a millisecond."""
+PRIMARY_CODE = 0xFF
+"""Part of an extended result code; https://www.sqlite.org/rescode.html."""
 LOCK_ATTEMPTS = 5
 """A reader that asks who holds the lock takes it for an instant; this many attempts outlast it."""
 
 
+CREATED_INDEX = re.compile(r'CREATE (?:UNIQUE )?INDEX "(?P<name>(?:[^"]|"")+)"')
+
+
 class SQLiteDatabase(Database):
     rolls_back_ddl = True
-    dump_suffix = ".sqlite3"
-    copies_before_dump = True
+    adds_constraints = False
+    alters_by_copy = True
+    checks_all_foreign_keys = True
+    compares_key_types = False
     snapshot_statements = ("SELECT 1 FROM sqlite_master",)
 
     @property
     def name(self) -> str:
         name = str(self.connection.settings_dict["NAME"])
         return name if name.startswith(":") or name.startswith("file:") else str(Path(name).absolute())
+
+    @property
+    def dumper(self) -> OnlineBackup:
+        return OnlineBackup(self)
+
+    @property
+    def surroundings(self) -> SQLiteSurroundings:
+        return SQLiteSurroundings(self)
 
     @property
     def lock_file(self) -> Path | None:
@@ -81,6 +102,13 @@ class SQLiteDatabase(Database):
             finally:
                 write_holder(file, "")
 
+    def is_transient(self, error: Exception) -> bool:
+        code = getattr(error.__cause__, "sqlite_errorcode", None)
+        return code is not None and code & PRIMARY_CODE in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def gauge(self) -> Gauge:
+        return SQLiteGauge(self)
+
     def lock_holder(self) -> str | None:
         if self.lock_file is None or not self.lock_file.exists():
             return None
@@ -90,6 +118,25 @@ class SQLiteDatabase(Database):
     def server(self) -> Server:
         return Server(product="SQLite", version=sqlite3.sqlite_version_info)
 
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        [(before,)] = self.ask("PRAGMA query_only")
+        session = self.connection.connection
+        self.ask_nothing("PRAGMA query_only = ON")
+        try:
+            with self.put_back(f"PRAGMA query_only = {before}", []):
+                self.put_aside = {"query_only": before}
+                yield
+        finally:
+            session.set_progress_handler(None, 0)
+
+    def limit_statements(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self.connection.connection.set_progress_handler(lambda: time.monotonic() > until, PROGRESS_STEPS)
+
+    def is_time_limit(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
     def exact(self, column: str) -> str:
         return f"CAST({column} AS BLOB)"
 
@@ -98,6 +145,14 @@ class SQLiteDatabase(Database):
             "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = %s ORDER BY type DESC, name", [table]
         )
         return json.dumps(rows)
+
+    def way_back(self, sql: str, before: Mapping[str, str]) -> list[str] | None:
+        """Of an index; all else its operation takes back."""
+        found = CREATED_INDEX.match(sql)
+        if not found:
+            return None
+        there = self.ask("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", [found["name"]])
+        return [f"DROP INDEX {self.quote(found['name'])}"] if there else []
 
     def restore_details(self, before: Mapping[str, str]) -> None:
         """The very text: Django makes tables anew, with their columns in another order."""
@@ -150,54 +205,54 @@ class SQLiteDatabase(Database):
         [(page_size,)] = self.ask("PRAGMA page_size")
         return int(pages) * int(page_size)
 
+    def estimated_rows(self, table: str) -> int:
+        """By its last row's number, unless it is made WITHOUT ROWID."""
+        with suppress(DatabaseError):
+            return int(self.ask(f"SELECT MAX(rowid) FROM {self.quote(table)}")[0][0] or 0)
+        return 0
+
+    def table_sizes(self) -> dict[str, TableSize]:
+        """None can be told from another, so that each counts as the whole file."""
+        size = TableSize(bytes=self.size())
+        return dict.fromkeys(self.connection.introspection.table_names(), size)
+
+    def ddl_costs(self) -> Costs:
+        return SQLiteCosts(self.connection, self.server())
+
     def missing_programs(self) -> list[str]:
         return []
 
-    def dump(self, target: IO[bytes]) -> dict[str, int]:
-        """Copy the live database beside the target, then stream the copy: a consistent file, WAL or not.
+    def content(self, *, checksums: bool) -> Content:
+        with self.connection.wrap_database_errors:
+            return content_of(self.raw, checksums=checksums)
 
-        A disk too full for the copy raises OSError, as one too full for the target does.
-        """
-        self.refuse_open_transaction()
-        try:
-            with private_copy(folder_of(target)) as path, closing(sqlite3.connect(path)) as copy:
-                self.raw.backup(copy, progress=patience())
-                copy.execute("PRAGMA journal_mode=DELETE")
-                rows = count_rows(copy)
-                with path.open("rb") as file:
-                    for chunk in chunks_of(file):
-                        target.write(chunk)
-        except (sqlite3.Error, TimeoutError) as exc:
-            if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
-            raise BackupFailed(
-                _("The backup of database '%(alias)s' failed: %(error)s.")
-                % {"alias": self.alias, "error": exc},
-                _("The database was not changed."),
-            ) from exc
-        return rows
+    def summed(self, table: str) -> TableContent:
+        return summed(self.raw, table)
 
-    def restore(self, source: IO[bytes]) -> None:
-        """Check a private copy of the dump, then write it over the live database in one transaction.
+    def schema(self) -> str:
+        rows = self.ask("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2")
+        return json.dumps(rows, ensure_ascii=False)
 
-        Through SQLite's pager: a live WAL is superseded, and other connections see the old state or the new.
-        """
-        self.refuse_open_transaction()
+    def scratch_name(self, token: str) -> str:
         file = self.file()
-        try:
-            with private_copy(file.parent if file else None) as path:
-                with path.open("wb") as copy_file:
-                    for chunk in chunks_of(source):
-                        copy_file.write(chunk)
-                with closing(sqlite3.connect(path)) as copy:
-                    check_integrity(copy)
-                    copy.backup(self.raw, progress=patience())
-        except (sqlite3.Error, TimeoutError) as exc:
-            raise RestoreFailed(
-                _("The restore of database '%(alias)s' failed: %(error)s.")
-                % {"alias": self.alias, "error": exc},
-                _("The database is as it was before the restore."),
-            ) from exc
+        folder = file.parent if file else Path(tempfile.gettempdir())
+        return str(folder / f".runbook-{token}.sqlite3")
+
+    def create_scratch(self, name: str, like: Database) -> dict[str, Any]:
+        Path(name).touch(mode=0o600)
+        return {**self.connection.settings_dict, "NAME": name}
+
+    def drop_scratch(self, name: str) -> None:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            Path(name + suffix).unlink(missing_ok=True)
+
+    def text(self, sql: str, params: Sequence[Any]) -> str:
+        with self.connection.cursor() as cursor:
+            return str(self.connection.ops.last_executed_query(cursor, sql, params))
+
+    @property
+    def misfits(self) -> Misfits:
+        return SQLiteMisfits(self)
 
     def orphans(self) -> list[Orphan]:
         found: Counter[tuple[str, str, int]] = Counter(
@@ -207,6 +262,9 @@ class SQLiteDatabase(Database):
             Orphan(table=table, column=self.column_of(table, key), referenced_table=parent, rows=rows)
             for (table, parent, key), rows in sorted(found.items())
         ]
+
+    def orphan_listing(self, table: str) -> str:
+        return f"PRAGMA foreign_key_check({self.quote(table)});"
 
     def column_of(self, table: str, key: int) -> str:
         """The column, or columns, of a table's foreign key by its number."""
@@ -265,48 +323,3 @@ def write_holder(file: IO[bytes], holder: str) -> None:
 def holder_in(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace") or _("another process")
-
-
-def folder_of(target: IO[bytes]) -> Path | None:
-    """The folder of the file that a dump goes to, if it has a name."""
-    name = getattr(target, "name", None)
-    return Path(name).parent if isinstance(name, str) else None
-
-
-@contextmanager
-def private_copy(folder: Path | None) -> Iterator[Path]:
-    """Name a file in a temporary directory, 0700, that is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix=".runbook-", suffix=".partial", dir=folder) as directory:
-        yield Path(directory) / "copy.sqlite3"
-
-
-def patience() -> Callable[[int, int, int], None]:
-    """Make a progress callback that raises TimeoutError when another process has been in the way too long.
-
-    Python's `backup()` tries again for ever on SQLITE_BUSY.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT.total_seconds()
-
-    def progress(status: int, remaining: int, total: int) -> None:
-        if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > deadline:
-            raise TimeoutError(_("another process keeps a transaction open on the database"))
-
-    return progress
-
-
-def check_integrity(copy: sqlite3.Connection) -> None:
-    """Raise sqlite3.DatabaseError if the file is not a whole database."""
-    findings = [row[0] for row in copy.execute("PRAGMA integrity_check")]
-    if findings != ["ok"]:
-        raise sqlite3.DatabaseError(_("the dump is damaged: %(finding)s") % {"finding": findings[0]})
-
-
-def count_rows(copy: sqlite3.Connection) -> dict[str, int]:
-    tables = copy.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
-    ).fetchall()
-    quoted = {name: '"' + name.replace('"', '""') + '"' for (name,) in tables}
-    return {
-        name: int(copy.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
-        for name, table in sorted(quoted.items())
-    }

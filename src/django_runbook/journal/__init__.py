@@ -16,6 +16,7 @@ from django_runbook.journal.state import (
     fold,
     replay,
 )
+from django_runbook.journal.unfinished import unfinished_ids
 
 __all__ = [
     "FOLDS",
@@ -33,4 +34,5 @@ __all__ = [
     "is_held",
     "read_journal",
     "replay",
+    "unfinished_ids",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -67,6 +67,10 @@ class StepState:
     fingerprint: str
     lasting: bool = False
     """Does it change what the database holds, in a way that no undo takes back?"""
+    changes_data: bool = False
+    """Does it change rows? Whether it has, the ledger says."""
+    reversible: bool = False
+    """Does it change the database in a way that an undo takes back?"""
     outside: bool = False
     """Has it effects outside of the database?"""
     status: StepStatus = StepStatus.WAITING
@@ -81,6 +85,16 @@ class StepState:
     @property
     def done(self) -> bool:
         return self.status is StepStatus.SUCCEEDED
+
+    @property
+    def has_changed_the_database(self) -> bool:
+        """May it have? As far as a journal can tell."""
+        return bool(self.attempts) and (self.lasting or self.changes_data or self.reversible)
+
+    @property
+    def duration(self) -> timedelta | None:
+        """Of the last attempt, if it ended."""
+        return self.ended - self.started if self.started and self.ended else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +118,30 @@ class RunState:
     status: RunStatus = RunStatus.STARTED
     closed: datetime | None = None
     baseline: Mapping[str, Any] | None = None
+    on_failure: str = "stop"
+    """What is to happen when a step fails; see `runbooks.OnFailure`."""
+    rehearsal: str = ""
+    """Id of the rehearsal that predicts how long the steps take; empty if there was none."""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """By that, the seconds of each step that was rehearsed, by key."""
     backup: str = ""
     """Path of the manifest of the run's latest whole backup."""
+    backup_at: datetime | None = None
+    """When that backup began: it holds at least what was written before."""
+    restore_takes: timedelta | None = None
+    """How long the backup's proof took to restore it; None if there was none."""
 
     @property
     def is_closed(self) -> bool:
         return self.status in CLOSED
+
+    @property
+    def left(self) -> timedelta | None:
+        """How long the steps that are not done will take, by the rehearsal; None if there was none."""
+        if not self.rehearsal:
+            return None
+        waiting = (step.key for step in self.steps.values() if not step.done)
+        return timedelta(seconds=sum(self.predicted.get(key, 0.0) for key in waiting))
 
     @property
     def current(self) -> StepState | None:
@@ -151,6 +183,9 @@ def _opened(entry: Entry) -> RunState:
         applied=_keys(facts["applied"]),
         applies=_keys(facts.get("applies", ())),
         opened=entry.at,
+        on_failure=facts.get("on_failure", "stop"),
+        rehearsal=facts.get("rehearsal", ""),
+        predicted=facts.get("predicted", {}),
         steps=_steps(facts["steps"], {}),
     )
 
@@ -170,6 +205,8 @@ def _step(declared: Mapping[str, Any], known: StepState | None) -> StepState:
         reason=declared["reason"],
         fingerprint=declared["fingerprint"],
         lasting=declared.get("lasting", False),
+        changes_data=declared.get("changes_data", False),
+        reversible=declared.get("reversible", False),
         outside=declared.get("outside", False),
     )
     if known is None:
@@ -182,6 +219,7 @@ def _resumed(state: RunState, entry: Entry) -> RunState:
         state,
         status=RunStatus.STARTED,
         applies=state.applies | _keys(entry.facts.get("applies", ())),
+        on_failure=entry.facts.get("on_failure", state.on_failure),
         steps=_steps(entry.facts["steps"], state.steps),
     )
 
@@ -202,7 +240,14 @@ def _progressed(state: RunState, entry: Entry) -> RunState:
 
 
 def _succeeded(state: RunState, entry: Entry) -> RunState:
-    state = replace(state, backup=entry.facts.get("backup", state.backup))
+    if "backup" in entry.facts:
+        seconds = entry.facts.get("restore_seconds")
+        state = replace(
+            state,
+            backup=entry.facts["backup"],
+            backup_at=state.steps[entry.step].started,
+            restore_takes=timedelta(seconds=seconds) if seconds else None,
+        )
     return _with_step(state, entry, status=StepStatus.SUCCEEDED, ended=entry.at, facts=entry.facts, error="")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 
 
 def check_default_engine(database: Database) -> Iterator[Finding]:
@@ -29,3 +30,10 @@ def check_default_engine(database: Database) -> Iterator[Finding]:
             )
             % {"alias": database.alias},
         )
+
+
+CHECK = Check(
+    id="runbook.P109",
+    title=gettext_lazy("new tables get an engine that takes part in transactions"),
+    look=check_default_engine,
+)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.conf import run_directory
 from django_runbook.databases import Database
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 
 
 def check_directory(database: Database) -> Iterator[Finding]:
@@ -36,3 +37,11 @@ def _nearest_existing(path: Path) -> Path:
 
 def _read_only(path: Path) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+CHECK = Check(
+    id="runbook.P101",
+    title=gettext_lazy("the run directory can be written"),
+    look=check_directory,
+    suppressible=False,
+)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from django_runbook.backfill_ledger import TABLE_PREFIX
 from django_runbook.databases import Database
-from django_runbook.ledger import TABLE_PREFIX
-from django_runbook.plan import Plan, PlannedStep
-from django_runbook.preflight.base import Finding, Severity
-from django_runbook.schema.nature import flat
-from django_runbook.schema.touching import Table, source_beside, tables
-from django_runbook.steps import Backfill, Migrate
+from django_runbook.plan import Plan
+from django_runbook.preflight.base import Check, Finding, Severity
+from django_runbook.preflight.touched import step_touches
+from django_runbook.schema.touching import Table, tables
 
 ALWAYS_WRITTEN = (MigrationRecorder.Migration._meta.db_table, "django_content_type", "auth_permission")
 """The last two by the receivers of `post_migrate`."""
@@ -38,21 +38,7 @@ def check_engines(plan: Plan, database: Database) -> Iterator[Finding]:
 def _is_touched(table: Table, plan: Plan) -> bool:
     if table.name in ALWAYS_WRITTEN or table.name.startswith(TABLE_PREFIX):
         return True
-    return any(_step_touches(planned, table) for planned in plan.steps)
-
-
-def _step_touches(planned: PlannedStep, table: Table) -> bool:
-    step, history = planned.step, planned.place.history
-    if isinstance(step, Migrate):
-        return any(
-            table.is_touched_by(operation, key[0])
-            for key in step.keys(planned.place)
-            for operation in flat(history.operations(key))
-        )
-    if isinstance(step, Backfill):
-        app_label, _dot, name = step.task.model.lower().partition(".")
-        return (app_label, name) in table.models or table.is_named_in(source_beside(step.task))
-    return False
+    return any(step_touches(planned, table) for planned in plan.steps)
 
 
 def _changed(found: Mapping[str, str], database: Database) -> Iterator[Finding]:
@@ -86,3 +72,10 @@ def _untouched(found: Mapping[str, str], database: Database) -> Iterator[Finding
 
 def _named(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({engine})" for name, engine in found.items())
+
+
+CHECK = Check(
+    id="runbook.P108",
+    title=gettext_lazy("the tables that the plan changes have an engine that takes part in transactions"),
+    look=check_engines,
+)

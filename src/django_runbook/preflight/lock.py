@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 
 
 def check_lock(database: Database) -> Iterator[Finding]:
@@ -21,3 +22,11 @@ def check_lock(database: Database) -> Iterator[Finding]:
             % {"alias": database.alias, "holder": holder},
             hint=_("Watch it with `manage.py runbook status`, and wait until it ends."),
         )
+
+
+CHECK = Check(
+    id="runbook.P104",
+    title=gettext_lazy("nobody else runs a runbook on this database"),
+    look=check_lock,
+    suppressible=False,
+)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from django.apps import apps
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
 from django_runbook.plan import Plan
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 from django_runbook.schema.drift import missing_migrations
 
 
@@ -25,3 +26,10 @@ def check_models(plan: Plan, database: Database) -> Iterator[Finding]:
             hint=_("Run `manage.py makemigrations %(app)s`, look at what it writes, and commit it.")
             % {"app": missing.app_label},
         )
+
+
+CHECK = Check(
+    id="runbook.P106",
+    title=gettext_lazy("the models have no changes without a migration"),
+    look=check_models,
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext_lazy
+
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 
 
 def check_pooling(database: Database) -> Iterator[Finding]:
@@ -15,3 +17,11 @@ def check_pooling(database: Database) -> Iterator[Finding]:
         database.refuse_pooling()
     except Refused as error:
         yield Finding(id="runbook.P110", severity=Severity.ERROR, message=error.message, hint=error.hint)
+
+
+CHECK = Check(
+    id="runbook.P110",
+    title=gettext_lazy("no pooler shares the session between two transactions"),
+    look=check_pooling,
+    suppressible=False,
+)

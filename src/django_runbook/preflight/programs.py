@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
 from django_runbook.plan import Plan
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 from django_runbook.steps import Backup
 
 
@@ -25,3 +26,10 @@ def check_programs(plan: Plan, database: Database) -> Iterator[Finding]:
             % {"server": database.server(), "programs": ", ".join(missing)},
             hint=_("Install the server's client package, or put the programs on PATH."),
         )
+
+
+CHECK = Check(
+    id="runbook.P102",
+    title=gettext_lazy("the client programs of backup and restore are installed"),
+    look=check_programs,
+)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
 from django_runbook.plan import Plan
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 from django_runbook.steps import Migrate
 
 
@@ -30,3 +31,10 @@ def check_server(plan: Plan, database: Database) -> Iterator[Finding]:
             hint=_("Upgrade the server to %(needed)s or later. `SELECT VERSION();` shows what it is.")
             % {"needed": needed},
         )
+
+
+CHECK = Check(
+    id="runbook.P107",
+    title=gettext_lazy("the server is new enough for the promise about a killed statement"),
+    look=check_server,
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from django_runbook.databases import Database
 from django_runbook.exceptions import JournalDamaged
 from django_runbook.journal import RUN_WORDS
-from django_runbook.preflight.base import Finding, Severity
+from django_runbook.preflight.base import Check, Finding, Severity
 from django_runbook.runs import unfinished_run
 
 
@@ -28,3 +29,12 @@ def check_unfinished(database: Database) -> Iterator[Finding]:
             % {"run": state.run_id, "status": RUN_WORDS[state.status]},
             hint=_("Go on with `manage.py runbook resume`; `manage.py runbook status` shows all ways."),
         )
+
+
+CHECK = Check(
+    id="runbook.P105",
+    title=gettext_lazy("no earlier run on this database is unfinished"),
+    look=check_unfinished,
+    bars_plan=True,
+    suppressible=False,
+)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django_runbook.plan import Plan
-from django_runbook.preflight import Finding
+from django_runbook.preflight import Examination, Finding
+from django_runbook.rehearsals import Certificate
 from django_runbook.report.build import Report
 
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Keys: runbook, covers, steps (key, title, reason, fingerprint and the step's nature)."""
+def plan_to_json(plan: Plan, certificate: Certificate | None = None) -> dict[str, Any]:
+    """Keys: runbook, covers, on_failure, rehearsal, steps (key, title, reason, fingerprint and more)."""
+    predicted = certificate.predicted if certificate else {}
     return {
         "runbook": plan.runbook,
         "covers": list(plan.covers),
+        "on_failure": plan.on_failure.value,
+        "rehearsal": certificate.id if certificate else None,
         "steps": [
             {
                 "key": planned.key,
@@ -32,15 +35,44 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "changes_schema": planned.step.changes_schema,
                 "changes_data": planned.step.changes_data,
                 "acts_outside": planned.step.acts_outside,
+                "predicted_seconds": predicted.get(planned.key),
             }
             for planned in plan.steps
         ],
     }
 
 
-def findings_to_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Keys of each: id, severity, message, hint."""
-    return [dataclasses.asdict(finding) for finding in findings]
+def examination_to_json(examination: Examination) -> list[dict[str, Any]]:
+    """Keys of each finding: id, severity, message, hint, subject, examples, suppressed.
+
+    The last is the runbook's reason why a finding does not matter, or empty.
+    """
+    return [
+        *(_finding(it, "") for it in examination.findings),
+        *(_finding(it.finding, it.reason) for it in examination.suppressed),
+    ]
+
+
+def findings_to_facts(examination: Examination) -> dict[str, Any]:
+    """What the first line of a journal says of the check: the findings that the run went on with.
+
+    Without the rows that are the cause: a journal is kept, and they may be of persons.
+    """
+    kept = ("id", "severity", "subject", "message", "suppressed")
+    return {
+        "findings": [{key: it[key] for key in kept} for it in examination_to_json(examination)],
+    }
+
+
+def predictions_to_facts(certificate: Certificate | None) -> dict[str, Any]:
+    """What the first line of a journal says of the rehearsal that predicts how long the steps take."""
+    if certificate is None:
+        return {}
+    return {"rehearsal": certificate.id, "predicted": certificate.predicted}
+
+
+def _finding(finding: Finding, reason: str) -> dict[str, Any]:
+    return {**dataclasses.asdict(finding), "suppressed": reason}
 
 
 def report_to_json(report: Report) -> dict[str, Any]:

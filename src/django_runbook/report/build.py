@@ -39,6 +39,8 @@ class Report:
     opened: datetime
     last: datetime
     """Time of the last line."""
+    findings: Sequence[Mapping[str, Any]]
+    """Of the check before step one, that the run went on with; see `report.as_json.findings_to_facts`."""
     steps: Sequence[StepReport]
     ways_back: Sequence[WayBack]
     journal_lines: int
@@ -46,10 +48,21 @@ class Report:
     """Hash of the last line: it vouches for all lines before it."""
     journal: str = ""
     """Path of the journal."""
+    incomplete_since: str = ""
+    """When a restore of the database was cut off, in UTC; empty if none was."""
 
 
-def build_report(entries: Sequence[Entry], journal: str = "") -> Report:
-    """Fold a journal into its report. Raise JournalDamaged if no run is opened in it."""
+def build_report(
+    entries: Sequence[Entry],
+    journal: str = "",
+    *,
+    backup_is_there: bool = True,
+    incomplete_since: str = "",
+) -> Report:
+    """Fold a journal into its report. Raise JournalDamaged if no run is opened in it.
+
+    `incomplete_since` is when a restore of the database was cut off, as `Database.cut_off_restore` says.
+    """
     state = replay(entries)
     return Report(
         run_id=state.run_id,
@@ -60,8 +73,10 @@ def build_report(entries: Sequence[Entry], journal: str = "") -> Report:
         status=state.status,
         opened=state.opened,
         last=entries[-1].at,
+        findings=entries[0].facts.get("findings", ()),
         steps=_steps(state),
-        ways_back=ways_back(state),
+        ways_back=ways_back(state, backup_is_there=backup_is_there, incomplete=bool(incomplete_since)),
+        incomplete_since=incomplete_since,
         journal_lines=len(entries),
         journal_hash=entries[-1].hash,
         journal=journal,
@@ -76,7 +91,7 @@ def _steps(state: RunState) -> list[StepReport]:
             reason=step.reason,
             status=step.status,
             attempts=step.attempts,
-            duration=step.ended - step.started if step.started and step.ended else None,
+            duration=step.duration,
             facts=step.facts,
             error=step.error,
         )

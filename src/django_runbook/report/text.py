@@ -10,14 +10,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from django_runbook.backups import Manifest, mebibytes
 from django_runbook.journal import RUN_WORDS, RunState, RunStatus, StepStatus
 from django_runbook.plan import Plan
 from django_runbook.planning import Stand, Standing
-from django_runbook.preflight import Finding, Severity
+from django_runbook.preflight import Examination, Finding, Severity
+from django_runbook.rehearsals import Certificate
 from django_runbook.report.build import Report, StepReport
+from django_runbook.runbooks import OnFailure
 from django_runbook.schema.undo import UndoPlan
 from django_runbook.ways_back import WayBack
 
@@ -42,20 +46,45 @@ HIDDEN_FACTS = frozenset({"backup", "of", "number"})
 """Facts for programs only."""
 FACT_LABELS = {
     "assumed": gettext_lazy("taken as done on the operator's word"),
+    "batch_size": gettext_lazy("rows of the batch"),
     "batches": gettext_lazy("batches"),
     "blocked_by": gettext_lazy("blocked by"),
     "bytes": gettext_lazy("bytes"),
+    "dump_seconds": gettext_lazy("seconds of the dump"),
+    "dumper": gettext_lazy("dumper"),
+    "dumper_reason": gettext_lazy("why this dumper"),
     "file": gettext_lazy("file"),
+    "halted": gettext_lazy("held back"),
     "health": gettext_lazy("health"),
+    "left": gettext_lazy("rows left that came too late"),
     "level": gettext_lazy("level"),
+    "level_reason": gettext_lazy("why not proven"),
     "migration": gettext_lazy("migration"),
+    "held": gettext_lazy("left for later"),
     "migrations": gettext_lazy("migrations"),
     "model": gettext_lazy("model"),
+    "not_removed": gettext_lazy("older backups that could not be removed"),
     "objects": gettext_lazy("objects"),
     "output": gettext_lazy("output"),
+    "quarantined": gettext_lazy("rows set aside"),
+    "removed": gettext_lazy("older backups removed"),
+    "restore_seconds": gettext_lazy("seconds of the proof's restore"),
+    "rounds": gettext_lazy("rounds"),
     "rows": gettext_lazy("rows"),
     "sha256": gettext_lazy("SHA-256"),
+    "storage": gettext_lazy("copied to the storage"),
+    "swept": gettext_lazy("leftovers removed"),
     "verified": gettext_lazy("verified"),
+    "workers": gettext_lazy("workers"),
+}
+FAILURE_WORDS = {
+    OnFailure.STOP: gettext_lazy("If a step fails, the run stops, and you choose the way back."),
+    OnFailure.UNDO: gettext_lazy(
+        "If a step fails, the run is undone where that loses nothing, else it stops."
+    ),
+    OnFailure.RESTORE: gettext_lazy(
+        "If a step fails after a change, the backup is restored, which loses what others wrote meanwhile."
+    ),
 }
 STAND_LABELS = {
     Stand.PENDING: (gettext_lazy("pending"), "yellow"),
@@ -66,18 +95,73 @@ STAND_LABELS = {
 }
 SEVERITY_LABELS = {
     Severity.ERROR: (gettext_lazy("error"), "bold red"),
+    Severity.UNCHECKED: (gettext_lazy("not checked"), "magenta"),
     Severity.WARNING: (gettext_lazy("warning"), "yellow"),
 }
 
 
-def plan_to_text(plan: Plan) -> RenderableType:
-    """The steps of a plan with the reason for the place of each."""
-    table = _table("#", _("Step"), _("Why here"), _("After a crash"))
+def plan_to_text(plan: Plan, certificate: Certificate | None = None) -> RenderableType:
+    """The steps of a plan with the reason for the place of each; with their durations if it was rehearsed."""
+    predicted = certificate.predicted if certificate else {}
+    table = _table("#", _("Step"), _("Why here"), _("After a crash"), *([_("Takes")] if predicted else []))
     for number, planned in enumerate(plan.steps, start=1):
-        table.add_row(str(number), Text(planned.title), Text(planned.reason), Text(planned.crash_meaning))
+        row = [planned.title, planned.reason, planned.crash_meaning]
+        if predicted:
+            row.append(_seconds_to_text(predicted.get(planned.key)))
+        table.add_row(str(number), *map(Text, row))
     return Group(
-        Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"), table, *_crash_details(plan)
+        Text(_("Plan of %(name)s") % {"name": plan.runbook}, style="bold"),
+        table,
+        *_crash_details(plan),
+        *([_predicted(certificate)] if certificate else []),
+        Text(str(FAILURE_WORDS[plan.on_failure])),
     )
+
+
+def _predicted(certificate: Certificate) -> Text:
+    words = _("By rehearsal %(rehearsal)s of %(at)s UTC, all steps that it held take %(time)s.")
+    facts = {
+        "rehearsal": certificate.id,
+        "at": f"{certificate.created:%Y-%m-%d %H:%M}",
+        "time": _seconds_to_text(sum(certificate.predicted.values())),
+    }
+    return Text(words % facts, style="cyan")
+
+
+def _seconds_to_text(seconds: float | None) -> str:
+    return "" if seconds is None else duration_to_text(timedelta(seconds=seconds))
+
+
+def certificate_to_text(certificate: Certificate) -> RenderableType:
+    """What a rehearsal has measured, step by step, and whether it passed."""
+    table = _table(_("Step"), _("Takes"), _("Rows"), _("Keeps others from"), _("Rebuilt"), _("Peak on disk"))
+    for step in certificate.steps:
+        table.add_row(
+            Text(step.title),
+            _seconds_to_text(step.seconds),
+            "" if step.rows is None else _short(step.rows),
+            Text("\n".join(step.locks)),
+            Text("\n".join(step.rebuilt)),
+            mebibytes(step.peak_bytes) if step.peak_bytes else "",
+        )
+    facts = {
+        "rehearsal": certificate.id,
+        "time": _seconds_to_text(certificate.restore_seconds),
+        "backup": certificate.backup,
+    }
+    lines = [
+        Text(_("Rehearsal %(rehearsal)s") % facts, style="bold"),
+        _line(_("Restored in %(time)s: %(backup)s") % facts),
+    ]
+    if certificate.left_out:
+        left_out = _("Left out: %(steps)s") % {"steps": ", ".join(certificate.left_out)}
+        lines.append(_line(left_out, "yellow"))
+    verdict = (
+        Text(_("Passed: every step succeeded on the copy."), style="green")
+        if certificate.passed
+        else Text(_("Failed: %(error)s") % {"error": certificate.error}, style="bold red")
+    )
+    return Group(*lines, table, verdict)
 
 
 def _crash_details(plan: Plan) -> Iterator[RenderableType]:
@@ -109,15 +193,63 @@ def undo_to_text(plan: UndoPlan, state: RunState) -> RenderableType:
     return Group(*lines)
 
 
-def findings_to_text(findings: Sequence[Finding]) -> RenderableType:
-    """What the check before step one found."""
-    if not findings:
-        return Text(_("Check: nothing stands in the way."), style="green")
-    table = _table(_("Check"), _("Severity"), _("Finding"))
-    for finding in findings:
-        label, style = SEVERITY_LABELS[finding.severity]
-        table.add_row(finding.id, Text(str(label), style=style), Text(f"{finding.message}\n{finding.hint}"))
-    return table
+def restore_to_text(manifest: Manifest, lost: Sequence[str]) -> RenderableType:
+    """What a restore will bring back, how long that took before, and what it will lose."""
+    seconds = manifest.restore_seconds
+    took = timedelta(seconds=seconds) if seconds else None
+    lines = [
+        _line(
+            _("Backup %(path)s of %(created)s UTC")
+            % {"path": manifest.dump_path, "created": f"{manifest.created:%Y-%m-%d %H:%M:%S}"}
+        ),
+        _line(
+            _("Its restore into a scratch database took %(time)s.") % {"time": duration_to_text(took)}
+            if took
+            else _("Its restore was never tried: %(why)s") % {"why": manifest.level_reason}
+        ),
+    ]
+    if manifest.grants:
+        lines.append(_line(_("On another server, give the users their rights again; the manifest has them:")))
+        lines += [_line(f"  {grant}") for grant in manifest.grants]
+    if not lost:
+        return Group(*lines)
+    return Group(*lines, Text(_("It will lose:"), style="bold yellow"), *(_line(f"  {it}") for it in lost))
+
+
+def examination_to_text(examination: Examination) -> RenderableType:
+    """What the check before step one found, by severity, the worst first."""
+    parts: list[RenderableType] = []
+    for severity, (label, style) in SEVERITY_LABELS.items():
+        found = [it for it in examination.findings if it.severity is severity]
+        if found:
+            parts += [Text(f"{label} ({len(found)})", style=style), *map(_finding, found)]
+    if not parts:
+        parts.append(Text(_("Check: nothing stands in the way."), style="green"))
+    parts += [_suppressed(it.finding.id, it.finding.message, it.reason) for it in examination.suppressed]
+    return Group(*parts)
+
+
+def _suppressed(id: str, message: str, reason: str) -> Text:
+    words = _("Suppressed: %(id)s, %(message)s Because: %(reason)s")
+    return Text(words % {"id": id, "message": message, "reason": reason}, style="dim")
+
+
+def _known_finding(finding: Mapping[str, Any]) -> Text:
+    """One with which a run went on, in its report."""
+    if finding["suppressed"]:
+        return _suppressed(finding["id"], finding["message"], finding["suppressed"])
+    label, style = SEVERITY_LABELS[Severity(finding["severity"])]
+    return Text(f"{label}: {finding['id']}, {finding['message']}", style=style)
+
+
+def _finding(finding: Finding) -> RenderableType:
+    """The fact, then the rows that are the cause and the hint on lines of their own: it is to be copied."""
+    fact = Text.assemble((f"{finding.id}  ", "bold"), finding.message)
+    return Group(
+        Padding(fact, (0, 0, 0, 2)),
+        *(_line(f"      · {line}", "dim") for line in finding.examples),
+        *(_line(f"      {line}", "cyan") for line in finding.hint.splitlines()),
+    )
 
 
 def report_to_text(report: Report) -> RenderableType:
@@ -128,9 +260,11 @@ def report_to_text(report: Report) -> RenderableType:
         (str(RUN_WORDS[report.status]), RUN_STYLES[report.status]),
         f" · {report.opened:%Y-%m-%d %H:%M:%S} UTC",
     )
-    parts: list[RenderableType] = [head, _steps(report)]
-    if report.status not in (RunStatus.FINISHED, RunStatus.UNDONE, RunStatus.RESTORED):
-        parts.append(ways_to_text(report.ways_back))
+    if report.incomplete_since:
+        words = _("The database is incomplete: a restore that began at %(began)s UTC was cut off. Repeat it.")
+        head.append("\n" + words % {"began": report.incomplete_since}, style="bold red")
+    parts: list[RenderableType] = [head, *map(_known_finding, report.findings), _steps(report)]
+    parts.append(ways_to_text(report.ways_back))
     parts.append(
         _line(
             _("Journal: %(path)s (%(lines)d lines, hash %(hash)s)")
@@ -142,15 +276,25 @@ def report_to_text(report: Report) -> RenderableType:
 
 
 def ways_to_text(ways: Sequence[WayBack]) -> RenderableType:
-    """The ways out of a run, each with its command and what it would lose."""
+    """The ways out of a run: how long each takes and what it would lose, and below it its command."""
     lines = [Text(_("Ways out:"), style="bold")]
     for way in ways:
-        if way.open:
-            lines += [
-                _line("  " + f"{way.way.value}: {way.loses}"),
-                _line(f"      {way.command}", "cyan"),
-            ]
+        if not way.open:
+            closed = _("not open: %(why)s") % {"why": way.loses}
+            lines.append(_line(f"  {way.way.value:<8} {closed}", "dim"))
+            continue
+        lines += [
+            _line(f"  {way.way.value:<8} {way.loses}"),
+            *([_line(f"           {_takes(way)}", "dim")] if way.measured else []),
+            _line(f"           {way.command}", "cyan"),
+        ]
     return Group(*lines)
+
+
+def _takes(way: WayBack) -> str:
+    if way.takes is None:
+        return _("time unknown: %(why)s") % {"why": way.measured}
+    return _("about %(time)s: %(why)s") % {"time": duration_to_text(way.takes), "why": way.measured}
 
 
 def standings_to_text(standings: Sequence[Standing]) -> RenderableType:
@@ -205,7 +349,7 @@ def _step(step: StepReport, width: int) -> Iterator[Text]:
         overflow="ignore",
     )
     for name, value in step.facts.items():
-        if name not in HIDDEN_FACTS:
+        if name not in HIDDEN_FACTS and value not in ("", None):
             yield _line(f"      {fact_label(name)}: {_short(value)}", "dim")
     if step.error:
         yield Text(f"      {step.error}".replace("\n", "\n      "), style="red")
@@ -233,5 +377,7 @@ def _short(value: Any) -> str:
             return _("yes") if value else _("no")
         case int():
             return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
+        case float():
+            return f"{value:.2f}"
         case _:
             return str(value)

@@ -1,8 +1,7 @@
 """What is applied, the models that match it, and where the live schema is not what it should be."""
 
+from django_runbook.schema.differences import Difference, Kind
 from django_runbook.schema.drift import (
-    Difference,
-    Kind,
     MissingMigrations,
     compare_schema,
     is_third_party,

@@ -110,8 +110,13 @@ def _text(statement: Any) -> str:
     return text
 
 
-def make_collecting_editor(connection: BaseDatabaseWrapper) -> Any:
-    """Django's schema editor for this connection, which collects and knows the tables it has renamed."""
+def make_collecting_editor(
+    connection: BaseDatabaseWrapper, wrapped: Callable[[Any], Any] = lambda kind: kind
+) -> Any:
+    """Django's schema editor for this connection, which collects and knows the tables it has renamed.
+
+    `wrapped` may make a subclass of it.
+    """
     base: Any = connection.SchemaEditorClass
 
     class CollectingEditor(base):  # type: ignore[misc]
@@ -124,7 +129,7 @@ def make_collecting_editor(connection: BaseDatabaseWrapper) -> Any:
             super().alter_db_table(model, old_db_table, new_db_table)
             self.renamed[new_db_table] = self.renamed.get(old_db_table, old_db_table)
 
-    editor = CollectingEditor(connection, collect_sql=True, atomic=False)
+    editor = wrapped(CollectingEditor)(connection, collect_sql=True, atomic=False)
     editor.deferred_sql, editor.renamed = [], {}
     return editor
 

@@ -43,19 +43,22 @@ class CrashJudgement:
     """The operation's place among those that touch the database, from 0."""
 
 
-def judge_crash(migration: Migration, *, rolls_back_ddl: bool, atomic_ddl: bool = True) -> CrashJudgement:
+def judge_crash(
+    migration: Migration, *, rolls_back_ddl: bool, atomic_ddl: bool = True, in_pieces: bool = False
+) -> CrashJudgement:
     """Judge one migration for a database of these capabilities: by the worst of its operations, the first
     of them.
 
-    `atomic_ddl`: does a crash of the server leave each DDL statement done or not done?
+    `atomic_ddl`: does a crash of the server leave each DDL statement done or not done? `in_pieces`: is it
+    applied operation by operation even if one transaction could hold it?
     """
-    whole = rolls_back_ddl and migration.atomic
+    whole = rolls_back_ddl and migration.atomic and not in_pieces
     if not (rolls_back_ddl or atomic_ddl):
         return CrashJudgement(meaning=CrashMeaning.NOT_RESUMABLE)
     if applies_itself(migration):
         return CrashJudgement() if whole else _at_least_once("Migration.apply()")
     mildest = CrashJudgement(meaning=CrashMeaning.ALL_OR_NOTHING if whole else CrashMeaning.RESUMABLE)
-    return worst([mildest, *_of_operations(migration, rolls_back_ddl)])
+    return worst([mildest, *_of_operations(migration, rolls_back_ddl, whole)])
 
 
 def worst(judged: Sequence[CrashJudgement]) -> CrashJudgement:
@@ -64,8 +67,7 @@ def worst(judged: Sequence[CrashJudgement]) -> CrashJudgement:
     return max(judged, key=lambda it: order.index(it.meaning), default=CrashJudgement())
 
 
-def _of_operations(migration: Migration, rolls_back_ddl: bool) -> Iterator[CrashJudgement]:
-    whole = rolls_back_ddl and migration.atomic
+def _of_operations(migration: Migration, rolls_back_ddl: bool, whole: bool) -> Iterator[CrashJudgement]:
     found = list(flat(migration.operations))
     for number, operation in enumerate(found):
         if isinstance(operation, RunSQL):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from django_runbook.schema.history import Key
 from django_runbook.schema.locks import with_lock_retries
 from django_runbook.schema.losses import lost_by
 from django_runbook.schema.states import applied_migrations, state_at
-from django_runbook.schema.stepwise import StepwiseMigration
+from django_runbook.schema.stepwise import StepwiseMigration, is_waiting
 
 
 class CrashSafeExecutor(MigrationExecutor):
@@ -38,6 +38,8 @@ class CrashSafeExecutor(MigrationExecutor):
         self.database = database
         self.run_id = run_id
         """Whose ledger rows speak of the migrations applied here."""
+        self.holds: Collection[Key] = ()
+        """Migrations that are to stop before what builds indexes and constraints over added columns."""
         self.blocked: Callable[[str], None] = lambda holders: None
         """Told who seems to hold the locks that a statement waits for."""
 
@@ -45,14 +47,16 @@ class CrashSafeExecutor(MigrationExecutor):
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
         """Apply one migration and record it, both or neither, or so that a second call goes on."""
-        in_pieces = not (self.database.rolls_back_ddl and migration.atomic)
+        hold = _key(migration) in self.holds
+        in_pieces = hold or not (self.database.rolls_back_ddl and migration.atomic)
+        in_pieces = in_pieces or is_waiting(self.database, self.run_id, migration)
         if fake or fake_initial or (in_pieces and applies_itself(migration)):
             return super().apply_migration(state, migration, fake=fake, fake_initial=fake_initial)
         self._report("apply_start", migration)
         if not in_pieces:
             state = self._apply_whole(state, migration)
         else:
-            stepwise = StepwiseMigration(self.database, self.run_id, migration, self.blocked)
+            stepwise = StepwiseMigration(self.database, self.run_id, migration, self.blocked, hold=hold)
             state = stepwise.apply(state, lambda: self._record(migration))
         self._report("apply_success", migration)
         return state
@@ -152,13 +156,18 @@ def apply(
     run_id: str,
     progress: Callable[..., None],
     safe_point: Callable[[], None],
+    holds: Collection[Key] = (),
 ) -> None:
     """Apply `keys` in their order; what is recorded already is passed over.
+
+    Those in `holds` are not recorded: what builds indexes and constraints over the columns that they add is
+    written to the ledger, for a later call without `holds`.
 
     `safe_point` is called before each migration, never inside one. Raise RunbookError, naming the
     migration and the server's words, when one fails.
     """
     executor: Any = CrashSafeExecutor(database, run_id)
+    executor.holds = holds
     missing = [key for key in keys if key not in executor.loader.applied_migrations]
     plan = [(executor.loader.graph.nodes[key], False) for key in missing]
     current: list[Migration] = []

@@ -57,6 +57,20 @@ def neither(migration: Migration, sql: str, strange: Sequence[str]) -> RunbookEr
     )
 
 
+def broken(migration: Migration, sql: str, rows: str) -> RunbookError:
+    """A constraint cannot hold, or could not have been kept, because of rows that are there."""
+    return RunbookError(
+        _("Migration %(migration)s cannot add a constraint, because rows break it: %(rows)s")
+        % {"migration": migration, "rows": rows}
+        + "\n"
+        + _("The statement was: %(sql)s") % {"sql": sql},
+        _(
+            "The constraint is not there. Mend these rows and run `manage.py runbook resume`; or go back "
+            "with `manage.py runbook undo`."
+        ),
+    )
+
+
 def _statement(sql: str, error: Exception) -> str:
     if not sql or not isinstance(error, DatabaseError):
         return ""

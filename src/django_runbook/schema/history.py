@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Self, cast
 
-from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as AnyDatabaseError
 from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import (
@@ -24,7 +24,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.utils.translation import gettext as _
 
-from django_runbook.exceptions import Refused
+from django_runbook.exceptions import Refused, RunbookError
 from django_runbook.schema.states import state_at
 
 Key = tuple[str, str]
@@ -45,21 +45,19 @@ class History:
         try:
             loader = MigrationLoader(connection)
             loader.check_consistent_history(connection)
+        except (AnyDatabaseError, RunbookError):
+            raise
         except (NodeNotFoundError, CircularDependencyError, BadMigrationError) as error:
             raise Refused(
-                _("The migration files do not form a graph: %(error)s") % {"error": error},
-                _("Bring every migration file of the release to this machine, then run this command again."),
+                _("The migration files do not form a graph: %(error)s") % {"error": error}, _see_check()
             ) from error
         except InconsistentMigrationHistory as error:
+            raise Refused(str(error), _see_check()) from error
+        except Exception as error:  # whatever a file raises when it is imported
             raise Refused(
-                str(error),
-                _("Mend the record with `manage.py migrate --fake`, or restore the files as they were."),
-            ) from error
-        except (ImportError, SyntaxError, NameError, AttributeError, ImproperlyConfigured) as error:
-            raise Refused(
-                _("A migration file cannot be imported: %(kind)s: %(error)s")
+                _("The migration files cannot be loaded: %(kind)s: %(error)s")
                 % {"kind": type(error).__name__, "error": error},
-                _("Mend the file, then run this command again."),
+                _see_check(),
             ) from error
         _refuse_conflicts(loader)
         return cls(loader)
@@ -133,13 +131,17 @@ class History:
         return hashlib.sha256(Path(source).read_bytes() if source else repr(key).encode()).hexdigest()
 
 
+def _see_check() -> str:
+    return _("`manage.py runbook check` names each cause, and how to mend it.")
+
+
 def _refuse_conflicts(loader: MigrationLoader) -> None:
     conflicts = loader.detect_conflicts()
     for app_label, names in sorted(conflicts.items()):
         raise Refused(
             _("App '%(app)s' has more than one last migration: %(names)s.")
             % {"app": app_label, "names": ", ".join(sorted(names))},
-            _("Run `manage.py makemigrations --merge`, and commit what it writes."),
+            _see_check(),
         )
 
 

@@ -14,6 +14,7 @@ from django.db.models.functions import Cast, Length
 from django.utils.translation import gettext as _
 
 from django_runbook.databases import Database
+from django_runbook.databases.misfits import INTEGERS
 from django_runbook.schema.collect import Unit
 
 Model = type[models.Model]
@@ -21,17 +22,6 @@ ModelKey = tuple[str, str]
 """App label and lower-case name of a model."""
 
 TEXTS = {"CharField", "EmailField", "FilePathField", "SlugField", "TextField", "URLField"}
-NUMBERS = {
-    "AutoField",
-    "BigAutoField",
-    "BigIntegerField",
-    "IntegerField",
-    "PositiveBigIntegerField",
-    "PositiveIntegerField",
-    "PositiveSmallIntegerField",
-    "SmallAutoField",
-    "SmallIntegerField",
-}
 PLAIN_NUMBER = r"^(0|-?[1-9][0-9]*)$"
 """Text that is the same again after it was a number."""
 
@@ -265,14 +255,14 @@ def _changes_values(rows: models.QuerySet[Any], name: str, old: Any, new: Any, d
     kinds = (old.get_internal_type(), new.get_internal_type())
     if kinds[0] in TEXTS and kinds[1] in TEXTS:
         return _is_longer(rows, name, old.max_length, new.max_length)
-    if kinds[0] in NUMBERS and kinds[1] in NUMBERS:
+    if kinds[0] in INTEGERS and kinds[1] in INTEGERS:
         low, high = database.connection.ops.integer_field_range(kinds[1])
         outside = Q() if low is None else Q(**{f"{name}__lt": low})
         outside |= Q() if high is None else Q(**{f"{name}__gt": high})
         return bool(outside) and rows.filter(outside).exists()
-    if kinds[0] in NUMBERS and kinds[1] in TEXTS:
+    if kinds[0] in INTEGERS and kinds[1] in TEXTS:
         return _is_longer(rows, name, 20, new.max_length)
-    if kinds[0] in TEXTS and kinds[1] in NUMBERS:
+    if kinds[0] in TEXTS and kinds[1] in INTEGERS:
         return rows.exclude(**{f"{name}__regex": PLAIN_NUMBER}).exists()
     if kinds[0] == kinds[1] == "DecimalField":
         shrinks = (

@@ -12,15 +12,18 @@ from django_runbook.schema.crashes import CrashMeaning, judge_crash
 from django_runbook.schema.stepwise import RECORDED
 
 
-def refuse_unsafe_resume(migration: Migration, database: Database, run_id: str) -> None:
+def refuse_unsafe_resume(
+    migration: Migration, database: Database, run_id: str, *, in_pieces: bool = False
+) -> None:
     """Raise Refused if this run has begun the operation because of which no resume is sure.
 
-    The migration must not be recorded as applied.
+    The migration must not be recorded as applied. `in_pieces` as `judge_crash` has it.
     """
     judged = judge_crash(
         migration,
         rolls_back_ddl=database.rolls_back_ddl,
         atomic_ddl=database.needed_for_atomic_ddl(database.server()) is None,
+        in_pieces=in_pieces,
     )
     if judged.meaning is not CrashMeaning.NOT_RESUMABLE:
         return

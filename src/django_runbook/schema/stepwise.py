@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import operations
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
@@ -36,9 +37,11 @@ from django_runbook.schema.collect import (
     units,
 )
 from django_runbook.schema.crashes import escapes_transactions, runs_in_transaction
-from django_runbook.schema.failures import neither, stopped
+from django_runbook.schema.failures import broken, neither, stopped
+from django_runbook.schema.holding import Held, deferred_by_django, holding
 from django_runbook.schema.locks import with_lock_retries
 from django_runbook.schema.losses import lost_by
+from django_runbook.schema.states import applied_migrations
 
 NO_TIMEOUT = timedelta(0)
 AT_THE_END = -1
@@ -54,6 +57,8 @@ ADDING = (
     operations.AddField,
     operations.AddIndex,
     operations.AddConstraint,
+    operations.AlterModelOptions,
+    operations.AlterModelManagers,
     operations.RunPython,
     operations.RunSQL,
 )
@@ -67,6 +72,24 @@ def digest(definitions: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(definitions).encode()).hexdigest()
 
 
+def is_waiting(database: Database, run_id: str, migration: Migration) -> bool:
+    """Is it applied but for what an earlier call has held?"""
+    ledger = Ledger(database.connection)
+    if not ledger.exists:
+        return False
+    known = ledger.operations(run_id, migration.app_label, migration.name)
+    return AT_THE_END in known and RECORDED not in known
+
+
+def matching_migrations(connection: BaseDatabaseWrapper) -> frozenset[tuple[str, str]]:
+    """What the tables are by now: what is recorded, and what is applied but for what was held."""
+    ledger = Ledger(connection)
+    if not ledger.exists:
+        return applied_migrations(connection)
+    waiting = ledger.migrations_with(AT_THE_END) - ledger.migrations_with(RECORDED)
+    return applied_migrations(connection) | {(app, name) for _run, app, name in waiting}
+
+
 class StepwiseMigration:
     """One migration of one run on one database."""
 
@@ -76,7 +99,10 @@ class StepwiseMigration:
         run_id: str,
         migration: Migration,
         blocked: Callable[[str], None] = lambda holders: None,
+        *,
+        hold: bool = False,
     ) -> None:
+        """`hold`: stop before what builds indexes and constraints over added columns, and do not record."""
         self.database = database
         self.connection = database.connection
         self.run_id = run_id
@@ -84,7 +110,8 @@ class StepwiseMigration:
         self.blocked = blocked
         self.ledger = Ledger(self.connection)
         self.known = self.ledger.operations(run_id, migration.app_label, migration.name)
-        self.editor = make_collecting_editor(self.connection)
+        self.held = Held(database) if hold else None
+        self.editor = make_collecting_editor(self.connection, self._holding)
         self._at_the_end = AT_THE_END
         self._unwritten: list[LedgerOperation | LedgerStatement] = []
         """Whose outcome goes into the next transaction; a crash before that leaves them in doubt."""
@@ -96,12 +123,19 @@ class StepwiseMigration:
     def apply(self, state: ProjectState, record: Callable[[], None]) -> ProjectState:
         """Go on from what the ledger knows to the end; `record` is called in the last transaction.
 
+        To the end that `hold` says: a later call without it does the rest.
+
         Raise RunbookError if a statement fails, Refused if an operation that is done was edited since.
         """
         self._forget_if_unapplied_since()
+        number = -1
         for unit in units(self.migration, state):
             self._go_on(unit)
-        self._finish(record, self._operation(RECORDED, "", done=True))
+            number = unit.number
+        if self.held:
+            self._hold(self.held, EARLY - number - 1)
+        else:
+            self._finish(record, self._operation(RECORDED, "", done=True))
         return state
 
     def take_back(self, unit: Unit, record: Callable[[], None]) -> None:
@@ -126,7 +160,26 @@ class StepwiseMigration:
             self.ledger.forget_operations(self.known.values())
             self.known = {}
 
+    def _holding(self, kind: Any) -> Any:
+        return holding(kind, self.held) if self.held else kind
+
+    def _hold(self, held: Held, number: int) -> None:
+        """Write down what is left to be built, and send the rest of what was deferred.
+
+        Also if nothing is left: by that it is known that the migration is applied, but for its record.
+        """
+        if AT_THE_END in self.known:
+            return
+        waiting, self.editor.deferred_sql = held.split(self.editor.deferred_sql)
+        if self.editor.deferred_sql or number in self.known:
+            self._send_deferred(number)
+        rows = [LedgerStatement(sql=sql) for sql in self._texts(waiting)]
+        with self._transaction():
+            self.ledger.plan_operation(self._operation(AT_THE_END, ""), rows)
+
     def _go_on(self, unit: Unit) -> None:
+        if self.held:
+            self.held.turn_to(unit, self.migration.app_label)
         known = self.known.get(unit.number)
         if known and known.done:
             self._pass_over(unit, known)
@@ -145,11 +198,16 @@ class StepwiseMigration:
             )
         for statement in self.ledger.statements(done):
             if self.database.sets_session(statement.sql):
-                self._execute(statement)
+                self._execute(statement.sql)
         self._defer_again(unit, done)
 
     def _defer_again(self, unit: Unit, planned: LedgerOperation) -> None:
-        defer_again(self.editor, unit, self.migration.app_label, json.loads(planned.deferred))
+        if early := self.known.get(EARLY - unit.number):
+            self._forget_sent(early)
+        deferred = json.loads(planned.deferred)
+        if self.held:
+            self.held.known = deferred
+        defer_again(self.editor, unit, self.migration.app_label, deferred)
 
     def _apply_unit(self, unit: Unit, begun: LedgerOperation | None) -> None:
         statements = self.ledger.statements(begun) if begun else []
@@ -241,7 +299,7 @@ class StepwiseMigration:
                 continue
             with self._told(words, statement):
                 if self.database.sets_session(statement.sql):
-                    self._execute(statement)
+                    self._execute(statement.sql)
                 elif self._is_sent_by_itself(statement):
                     self._send_by_itself(statement)
                 else:
@@ -268,13 +326,17 @@ class StepwiseMigration:
             return False
         if strange := self.database.strange(statement.sql, json.loads(statement.before), now):
             raise neither(self.migration, statement.sql, strange)
+        self._prove(statement)
         statement.status = StatementStatus.DONE
         self._unwritten.append(statement)
         return True
 
     def _send_in_transaction(self, statement: LedgerStatement) -> None:
+        with_lock_retries(self.database, lambda: self._send_with_row(statement), self.blocked)
+
+    def _send_with_row(self, statement: LedgerStatement) -> None:
         with self._transaction():
-            self._execute(statement)
+            self._execute(statement.sql)
             self.ledger.advance(statement, status=StatementStatus.DONE)
 
     def _send_by_itself(self, statement: LedgerStatement) -> None:
@@ -290,13 +352,23 @@ class StepwiseMigration:
     def _execute_by_itself(self, statement: LedgerStatement) -> None:
         """Where DDL rolls back, what is still sent by itself blocks nobody while it waits, so it may wait."""
         self.database.drop_invalid_index(statement.sql)
+        if against := self.database.rows_against(statement.sql):
+            raise broken(self.migration, statement.sql, against)
         patient = self.database.rolls_back_ddl
         with self.database.lock_timeout(NO_TIMEOUT) if patient else nullcontext():
-            self._execute(statement)
+            self.database.send_gently(statement.sql, self._execute)
+        self._prove(statement)
 
-    def _execute(self, statement: LedgerStatement) -> None:
+    def _prove(self, statement: LedgerStatement) -> None:
+        """Take a constraint back that the server was not asked to look at, if rows break it after all."""
+        if against := self.database.rows_against(statement.sql):
+            for sql in self.database.way_back(statement.sql, json.loads(statement.before)) or ():
+                with_lock_retries(self.database, lambda sql=sql: self._execute(sql), self.blocked)  # type: ignore[misc]
+            raise broken(self.migration, statement.sql, against)
+
+    def _execute(self, sql: str) -> None:
         with self.connection.cursor() as cursor:
-            cursor.execute(f"{self.database.mark(self.run_id)} {statement.sql}")
+            cursor.execute(f"{self.database.mark(self.run_id)} {sql}")
 
     def _intent(self, statement: LedgerStatement) -> dict[str, Any]:
         """What the ledger holds of a statement from just before it is sent."""
@@ -325,18 +397,26 @@ class StepwiseMigration:
                 row.save(using=self.connection.alias, force_insert=True)
         atomic = self.database.rolls_back_ddl if operation.reduces_to_sql else False
         atomic = atomic or runs_in_transaction(operation, self.migration)
-        with self._told(operation.describe(), whole=atomic), self._executing_editor(atomic) as editor:
+        with self._told(operation.describe(), whole=atomic):
+            if atomic and self.database.rolls_back_ddl:
+                with_lock_retries(self.database, lambda: self._perform(unit, row, atomic=True), self.blocked)
+            else:
+                self._perform(unit, row, atomic=atomic)
+
+    def _perform(self, unit: Unit, row: LedgerOperation, *, atomic: bool) -> None:
+        with self._executing_editor(atomic) as editor:
             unit.perform(self.migration.app_label, editor)
-            self.editor.deferred_sql, editor.deferred_sql = editor.deferred_sql, []
-            row.deferred, row.done = json.dumps(deferred_texts(self.editor)), True
+            row.deferred, row.done = json.dumps(deferred_texts(editor)), True
             row.save(using=self.connection.alias)
-            self._has_written = True
+            deferred, editor.deferred_sql = editor.deferred_sql, []
+        self.editor.deferred_sql = deferred
+        self._has_written = True
 
     @contextmanager
     def _executing_editor(self, atomic: bool) -> Iterator[Any]:
         """Django's own editor, which goes on with what is deferred; in a transaction, if so asked."""
-        editor: Any
-        with self.connection.schema_editor(atomic=atomic) as editor:
+        kind: Any = self._holding(self.connection.SchemaEditorClass)
+        with kind(self.connection, atomic=atomic) as editor:
             editor.deferred_sql = list(self.editor.deferred_sql)
             with self._transaction() if atomic else nullcontext():
                 yield editor
@@ -345,20 +425,42 @@ class StepwiseMigration:
         """Before an operation that may rename or drop: send what an earlier process had deferred.
 
         Django adapts deferred statements to later renames; those that come from the ledger are plain text.
+        And what is held goes before an operation on the same model, which may build upon it.
         """
+        if isinstance(unit.operation, ADDING) or (self.held and self.held.now):
+            return
         restored = any(isinstance(statement, str) for statement in self.editor.deferred_sql)
-        if restored and not isinstance(unit.operation, ADDING):
+        if restored:
             self._send_deferred(EARLY - unit.number)
+        elif self.held and self.held.is_touched_by(unit, self.migration.app_label):
+            self._send_deferred(EARLY - unit.number, deferred_by_django(self.editor.deferred_sql))
 
-    def _send_deferred(self, number: int) -> None:
+    def _send_deferred(self, number: int, rest: Sequence[Any] = ()) -> None:
+        """Send what is deferred, but for the `rest`."""
         known, words = self.known.get(number), _("what was left for the end")
         if known is None:
-            statements = [str(statement) for statement in self.editor.deferred_sql]
-            self.editor.deferred_sql = []
+            statements = self._texts([it for it in self.editor.deferred_sql if it not in rest])
+            self.editor.deferred_sql = list(rest)
             self._send(*self._write_plan(self._operation(number, ""), statements), words)
-        elif not known.done:
+            return
+        if not known.done:
             self._send(known, self.ledger.statements(known), words)
-        self.editor.deferred_sql = []
+        self._forget_sent(known)
+
+    def _forget_sent(self, sent: LedgerOperation) -> None:
+        """Keep of what is deferred what was not sent with `sent`."""
+        rest, texts = json.loads(sent.deferred), deferred_texts(self.editor)
+        pairs = zip(self.editor.deferred_sql, texts, strict=True)
+        self.editor.deferred_sql = [statement for statement, text in pairs if text in rest]
+
+    def _texts(self, deferred: Sequence[Any]) -> list[str]:
+        """What is to be sent; of what is held, the forms that keep others waiting least."""
+        held = self.held.split(deferred)[0] if self.held else []
+        texts: list[str] = []
+        for statement in deferred:
+            text = str(statement)
+            texts += self.database.gentle_forms(text) if statement in held else [text]
+        return texts
 
     def _finish(self, record: Callable[[], None], *rows: LedgerOperation) -> None:
         if self.editor.deferred_sql or self._at_the_end in self.known:
@@ -390,6 +492,9 @@ class StepwiseMigration:
         except Exception as error:
             if self.connection.connection is not session or not self.connection.is_usable():
                 raise  # Django opens another one, unasked
+            if statement:
+                with suppress(DatabaseError):  # then the next attempt drops it
+                    self.database.drop_invalid_index(statement.sql)
             with self._transaction():
                 if statement:
                     self.ledger.advance(statement, status=StatementStatus.PLANNED)

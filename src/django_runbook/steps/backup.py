@@ -9,12 +9,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from django_runbook.backups import make_backup
+from django_runbook.backups import take_backup, terms_for
+from django_runbook.journal import unfinished_ids
 from django_runbook.steps.base import Context, Place, Step
 
 
 class Backup(Step):
-    """Dump the database with its own client program, compressed and checksummed."""
+    """Dump the database with its own client program, and prove the dump by a restore."""
 
     repeatable = True
 
@@ -25,21 +26,18 @@ class Backup(Step):
         return replace(place, backed_up=True)
 
     def reason(self, place: Place) -> str:
-        return _("the way back, before the first change; checksummed, not proven by a restore")
+        return _("the way back, before the first change")
 
     def run(self, context: Context) -> Mapping[str, Any]:
-        manifest = make_backup(
+        taken = take_backup(
             context.database,
             context.backups,
+            terms=terms_for(context.database),
+            unfinished=unfinished_ids(context.folder.parent),
             run_id=context.run_id,
-            applied=sorted(context.place.applied),
+            applied=sorted(context.place.recorded),
             now=context.now(),
+            report=lambda stage, size: context.progress(bytes=size) if size else None,
         )
-        shutil.copy2(manifest.path, context.folder / "backup.manifest.json")
-        return {
-            "backup": str(manifest.path),
-            "file": str(manifest.dump_path),
-            "bytes": manifest.bytes,
-            "sha256": manifest.sha256,
-            "level": manifest.level,
-        }
+        shutil.copy2(taken.manifest.path, context.folder / "backup.manifest.json")
+        return taken.facts()

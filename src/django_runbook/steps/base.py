@@ -35,9 +35,13 @@ class Place:
     alias: str
     rolls_back_ddl: bool = True
     """Capability of the database."""
+    adds_constraints: bool = True
+    """Capability of the database."""
     atomic_ddl: bool = True
     """Does a crash of this server leave each DDL statement done or not done?"""
     applied: frozenset[Key]
+    held: frozenset[Key] = frozenset()
+    """Of the applied ones, those of which indexes and constraints wait to be built; they are not recorded."""
     here: frozenset[Key] = frozenset()
     """Of the applied ones, those that an earlier step of this list applied."""
     backed_up: bool = False
@@ -52,6 +56,11 @@ class Place:
         return self.history.state(self.applied)
 
     @property
+    def recorded(self) -> frozenset[Key]:
+        """What django_migrations has by now."""
+        return self.applied - self.held
+
+    @property
     def apps(self) -> Apps:
         """Historical models that match the database at this place."""
         return self.state.apps
@@ -64,9 +73,15 @@ class Place:
         except LookupError:
             return None
 
-    def migrated(self, keys: Iterable[Key]) -> Place:
+    def migrated(self, keys: Iterable[Key], held: Iterable[Key] = ()) -> Place:
+        """After these; those `held` among them are not finished."""
         new = frozenset(keys)
-        return replace(self, applied=self.applied | new, here=self.here | new)
+        return replace(
+            self,
+            applied=self.applied | new,
+            held=(self.held - new) | frozenset(held),
+            here=self.here | new,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from django.db.migrations.operations import RunSQL
@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_runbook.databases import Database
 from django_runbook.exceptions import Refused
 from django_runbook.schema import scripts
-from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, judge_crash, worst
+from django_runbook.schema.crashes import CrashJudgement, CrashMeaning, applies_itself, judge_crash, worst
+from django_runbook.schema.deferrals import Deferral, deferrals, in_words
 from django_runbook.schema.executor import apply
 from django_runbook.schema.history import Key
 from django_runbook.schema.nature import Demand, Tightening, flat, tightenings
@@ -35,6 +36,10 @@ class Migrate(Step):
     """Apply the migrations of an app up to `target`, with all they depend on; `Migrate.all()` for everything.
 
     `target` may be a prefix, as `migrate` accepts it. A runbook never migrates backwards.
+
+    `defer_indexes`: of `target`, leave what builds indexes, unique constraints and foreign keys over columns
+    that it adds to a later Migrate of the same, or of what follows it; until then it is not recorded. To fill
+    the columns in between takes a fraction of the time.
     """
 
     repeatable = True
@@ -42,9 +47,10 @@ class Migrate(Step):
     reversible = True
     interruptible = False
 
-    def __init__(self, app_label: str, target: str) -> None:
+    def __init__(self, app_label: str, target: str, *, defer_indexes: bool = False) -> None:
         self.app_label = app_label
         self.target = target
+        self.defer_indexes = defer_indexes
 
     @classmethod
     def all(cls) -> Self:
@@ -56,14 +62,28 @@ class Migrate(Step):
         return not self.app_label
 
     def declaration(self) -> str:
-        return "Migrate.all()" if self.is_all else f'Migrate("{self.app_label}", "{self.target}")'
+        if self.is_all:
+            return "Migrate.all()"
+        more = ", defer_indexes=True" if self.defer_indexes else ""
+        return f'Migrate("{self.app_label}", "{self.target}"{more})'
 
     def keys(self, place: Place) -> list[Key]:
-        """The migrations that this step applies at `place`, in order. Raise Refused for an unknown name."""
+        """The migrations that this step applies or finishes at `place`, in order.
+
+        Raise Refused for an unknown name.
+        """
         history = place.history
         if self.is_all:
-            return history.pending(place.applied)
-        return history.path(history.find(self.app_label, self.target), place.applied)
+            return history.pending(place.recorded)
+        return history.path(history.find(self.app_label, self.target), place.recorded)
+
+    def begins(self, place: Place) -> list[Key]:
+        """Those of them of which nothing is applied at `place`."""
+        return [key for key in self.keys(place) if key not in place.held]
+
+    def holds(self, place: Place) -> list[Key]:
+        """The one of its migrations that it does not finish, if any."""
+        return self.keys(place)[-1:] if self.defer_indexes else []
 
     def fingerprint(self, place: Place) -> str:
         keys = self.keys(place)
@@ -85,24 +105,52 @@ class Migrate(Step):
             yield from self._backwards(place)
         if keys and not place.backed_up:
             yield _needs_backup()
+        yield from self._cannot_hold(place)
         yield from self._tightens_too_early(place, keys)
         if not place.rolls_back_ddl:
             yield from self._leaves_locked(place, keys)
 
     def after(self, place: Place) -> Place:
-        return place.migrated(self.keys(place))
+        return place.migrated(self.keys(place), self.holds(place))
 
     def reason(self, place: Place) -> str:
-        keys = self.keys(place)
+        keys, new = self.keys(place), self.begins(place)
         if not keys:
             return _("applied already; nothing to do")
-        names = ", ".join(f"{app}.{name}" for app, name in keys[:3])
-        if len(keys) > 3:
-            names = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", len(keys) - 3) % {
-                "names": names,
-                "n": len(keys) - 3,
-            }
-        return _("applies %(names)s") % {"names": names}
+        if self.defer_indexes:
+            return self._reason_to_hold(place, keys)
+        finished = [key for key in keys if key not in new]
+        words = [_("builds %(what)s") % {"what": in_words(it)} for it in self._waiting(finished, place)]
+        if new or not words:
+            words.append(_applies(new or keys))
+        return "; ".join(words)
+
+    def _reason_to_hold(self, place: Place, keys: Sequence[Key]) -> str:
+        waiting = list(self._waiting(keys[-1:], place))
+        if not waiting:
+            return _("%(applies)s; it builds nothing that could be deferred") % {"applies": _applies(keys)}
+        return _("%(applies)s, but leaves for later: %(what)s") % {
+            "applies": _applies(keys),
+            "what": in_words(waiting[0]),
+        }
+
+    def _waiting(self, keys: Iterable[Key], place: Place) -> Iterator[list[Deferral]]:
+        """Of each migration that has something to wait."""
+        for key in keys:
+            migration = place.history.migration(key)
+            if found := deferrals(migration, adds_constraints=place.adds_constraints):
+                yield found
+
+    def _cannot_hold(self, place: Place) -> Iterator[Problem]:
+        for key in self.holds(place):
+            if applies_itself(place.history.migration(key)):
+                yield Problem(
+                    message=_(
+                        "%(app)s.%(migration)s has an apply() of its own, so nothing of it can be deferred: "
+                        "leave out defer_indexes."
+                    )
+                    % {"app": key[0], "migration": key[1]}
+                )
 
     def crash_meaning(self, place: Place) -> str:
         """The worst of its migrations, and the operation that is the reason."""
@@ -123,21 +171,35 @@ class Migrate(Step):
 
     def _judge(self, key: Key, place: Place) -> CrashJudgement:
         return judge_crash(
-            place.history.migration(key), rolls_back_ddl=place.rolls_back_ddl, atomic_ddl=place.atomic_ddl
+            place.history.migration(key),
+            rolls_back_ddl=place.rolls_back_ddl,
+            atomic_ddl=place.atomic_ddl,
+            in_pieces=self._is_in_pieces(key, place),
         )
+
+    def _is_in_pieces(self, key: Key, place: Place) -> bool:
+        return key in place.held or key in self.holds(place)
 
     def run(self, context: Context) -> Mapping[str, Any]:
         keys = self.keys(context.place)
         for key in self._missing(keys, context.database):
-            refuse_unsafe_resume(context.place.history.migration(key), context.database, context.run_id)
+            refuse_unsafe_resume(
+                context.place.history.migration(key),
+                context.database,
+                context.run_id,
+                in_pieces=self._is_in_pieces(key, context.place),
+            )
+        held = self.holds(context.place)
         apply(
             context.database,
             keys,
             run_id=context.run_id,
             progress=context.progress,
             safe_point=context.safe_point,
+            holds=held,
         )
-        return {"migrations": [f"{app}.{name}" for app, name in keys]}
+        facts = {"migrations": [f"{app}.{name}" for app, name in keys]}
+        return {**facts, "held": [f"{app}.{name}" for app, name in held]} if held else facts
 
     def _missing(self, keys: Iterable[Key], database: Database) -> list[Key]:
         """Those that are not recorded: an earlier attempt of this run may have applied some."""
@@ -189,7 +251,7 @@ class Migrate(Step):
     def _tightens_too_early(self, place: Place, keys: Iterable[Key]) -> Iterator[Problem]:
         if not (place.filled or any(step.columns_filled | step.columns_read for step in place.later)):
             return
-        state = place.history.state(place.applied).clone()
+        state = place.history.state(place.recorded).clone()
         previous: Key | None = None
         for key in keys:
             migration = place.history.migration(key)
@@ -200,6 +262,16 @@ class Migrate(Step):
                     return
             migration.mutate_state(state, preserve=False)
             previous = key
+
+
+def _applies(keys: Sequence[Key]) -> str:
+    names = ", ".join(f"{app}.{name}" for app, name in keys[:3])
+    if len(keys) > 3:
+        names = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", len(keys) - 3) % {
+            "names": names,
+            "n": len(keys) - 3,
+        }
+    return _("applies %(names)s") % {"names": names}
 
 
 def locking_statement(operation: Operation) -> str:

@@ -7,11 +7,13 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.utils.translation import gettext as _
 
@@ -23,6 +25,7 @@ from django_runbook.steps.base import Context, Place, Problem, Step
 
 POLL_EVERY = timedelta(milliseconds=250)
 ANSWER_WITHIN = timedelta(seconds=5)
+SYSTEMCTL = "systemctl"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A health address is asked directly: a proxy of the environment does not see this machine's services."""
 
@@ -61,10 +64,10 @@ class Restart(Step):
     def problems(self, place: Place) -> Iterator[Problem]:
         if not self.service and not self.command:
             yield Problem(message=_('It names nothing to restart: write Restart("gunicorn").'))
-        url = self._health_url()
+        url = self.health_url()
         if url and urlsplit(url).scheme not in ("http", "https"):
             yield Problem(
-                message=_("The health address must be an http(s) URL: %(url)s") % {"url": _bare(url)}
+                message=_("The health address must be an http(s) URL: %(url)s") % {"url": bare(url)}
             )
         needed = _needed_by_new_code(place)
         if needed:
@@ -79,25 +82,40 @@ class Restart(Step):
 
     def run(self, context: Context) -> Mapping[str, Any]:
         drained = self._restart(context)
-        url = self._health_url()
+        url = self.health_url()
         until = time.monotonic() + self.deadline.total_seconds()
         _wait(drained, until, _("the old worker processes did not end"))
         if not url:
             return {"health": _("not asked: the step names no URL")}
-        _wait(lambda: _unhealthy(url), until, "")
-        return {"health": _("%(url)s answers 200") % {"url": _bare(url)}}
+        _wait(lambda: unhealthy(url), until, "")
+        return {"health": _("%(url)s answers 200") % {"url": bare(url)}}
 
-    def _health_url(self) -> str:
+    def health_url(self) -> str:
+        """The address that says whether the service is well; empty if none is known."""
         return self.health or service_settings(self.service).get("health", "")
+
+    @property
+    def pid_file(self) -> Path | None:
+        """The file with the process that is told to reload; None if a command restarts the service."""
+        configured = service_settings(self.service)
+        return Path(configured["pid_file"]) if "pid_file" in configured else None
+
+    def restart_command(self) -> list[str]:
+        """The program that restarts the service, with its arguments."""
+        return list(
+            self.command or service_settings(self.service).get("command") or [SYSTEMCTL, "restart", self.unit]
+        )
+
+    @property
+    def unit(self) -> str:
+        """The name under which systemd would know it."""
+        return str(service_settings(self.service).get("systemd", self.service))
 
     def _restart(self, context: Context) -> Callable[[], str]:
         """Restart it. Return a question whose answer is empty once the old processes are gone."""
-        configured = service_settings(self.service)
-        if "pid_file" in configured:
-            return _hang_up(Path(configured["pid_file"]))
-        unit = configured.get("systemd", self.service)
-        command = self.command or configured.get("command") or ["systemctl", "restart", unit]
-        run_program(list(command), timeout=self.deadline, secrets=context.database.secrets)
+        if self.pid_file:
+            return _hang_up(self.pid_file)
+        run_program(self.restart_command(), timeout=self.deadline, secrets=context.database.secrets)
         return lambda: ""
 
 
@@ -148,18 +166,28 @@ def _wait(problem: Callable[[], str], until: float, what: str) -> None:
         time.sleep(POLL_EVERY.total_seconds())
 
 
-def _unhealthy(url: str) -> str:
+def unhealthy(url: str) -> str:
     """What is wrong with the answer of `url`; empty if it answers 200."""
     try:
-        with _DIRECT.open(url, timeout=ANSWER_WITHIN.total_seconds()) as answer:
-            return "" if answer.status == 200 else f"{_bare(url)}: {answer.status}"
+        with ask(url, ANSWER_WITHIN) as answer:
+            return "" if answer.status == 200 else f"{bare(url)}: {answer.status}"
     except urllib.error.HTTPError as error:
-        return f"{_bare(url)}: {error.code} {error.read(300).decode(errors='replace')}"
-    except (OSError, ValueError) as error:
-        return f"{_bare(url)}: {error}"
+        return f"{bare(url)}: {error.code} {error.read(300).decode(errors='replace')}"
+    except (OSError, ValueError, HTTPException) as error:
+        return f"{bare(url)}: {error}"
 
 
-def _bare(url: str) -> str:
+def ask(url: str, within: timedelta) -> Any:
+    """Open `url` as the step does, with its user name and password if it has any. Raise as `urllib` does."""
+    parts = urlsplit(url)
+    request = urllib.request.Request(bare(url))  # noqa: S310 - `problems` has looked at the scheme
+    if parts.username:
+        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_header("Authorization", f"Basic {b64encode(words.encode()).decode()}")
+    return _DIRECT.open(request, timeout=within.total_seconds())
+
+
+def bare(url: str) -> str:
     """`url` without a user name and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -9,15 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db.models import Q, QuerySet
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from django_runbook.backfills.task import null_fields
 from django_runbook.exceptions import VerificationFailed
+from django_runbook.schema.deferrals import deferrals
+from django_runbook.schema.differences import Difference, Kind
 from django_runbook.schema.drift import compare_schema
 from django_runbook.schema.states import applied_migrations
 from django_runbook.steps.base import Column, Context, Place, Problem, Step, names_problems, sha256_of
 
+DRIFT = "differences before the run"
+"""In the baseline: what the check has named, and the operator has let be."""
 SHOWN_KEYS = 5
 """How many of the rows that break an invariant are named."""
 
@@ -236,7 +241,8 @@ class Verify(Step):
 
     def baseline(self, context: Context) -> Mapping[str, Any]:
         measured = {item.declaration(): item.baseline(context) for item in self.invariants}
-        return {name: value for name, value in measured.items() if value is not None}
+        drift = [it.key for it in compare_schema(context.database.connection, context.place.state)]
+        return {name: value for name, value in measured.items() if value is not None} | {DRIFT: drift}
 
     def run(self, context: Context) -> Mapping[str, Any]:
         results = {}
@@ -265,5 +271,31 @@ def _standing(context: Context) -> Iterator[tuple[str, str]]:
     recorded = applied_migrations(context.database.connection)
     pending = place.history.pending(recorded | place.coming)
     yield _("nothing is pending"), ", ".join(f"{app}.{name}" for app, name in pending)
-    differences = compare_schema(context.database.connection, context.place.state)
+    known = context.baseline.get(DRIFT, ())
+    found = compare_schema(context.database.connection, context.place.state)
+    waiting = _waiting(place)
+    differences = [it for it in found if it.key not in known and not _is_missing(it, waiting)]
     yield _("schema is what the models say"), "; ".join(map(str, differences))
+
+
+def _waiting(place: Place) -> set[tuple[str, frozenset[str]]]:
+    """Table and columns of what is built later, on purpose."""
+    found = set()
+    for it in (it for key in place.held for it in deferrals(place.history.migration(key))):
+        if model := place.model(it.model):
+            columns = frozenset(_column(model, name) for name in it.fields)
+            found.add((model._meta.db_table, columns))
+    return found
+
+
+def _column(model: type[Model], name: str) -> str:
+    """By the field's name here; one that was renamed or dropped in the meantime has none."""
+    try:
+        return str(getattr(model._meta.get_field(name), "column", name))
+    except FieldDoesNotExist:
+        return name
+
+
+def _is_missing(difference: Difference, waiting: set[tuple[str, frozenset[str]]]) -> bool:
+    built_later = difference.kind in (Kind.MISSING_INDEX, Kind.MISSING_UNIQUE, Kind.MISSING_FOREIGN_KEY)
+    return built_later and (difference.table, frozenset(difference.column.split(", "))) in waiting

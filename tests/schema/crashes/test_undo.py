@@ -9,6 +9,7 @@ import pytest
 from bench import Bench, Case
 from deaths import Watch
 from django.db import migrations, models
+from sampling import some_in_ci
 from situations_of_migrations import AUTHORS, add, alter, authors, cases_on, text
 from undone import plan_of_undo, undo
 
@@ -50,7 +51,7 @@ def test_what_died_at_any_moment_is_undone_exactly_or_refused_for_a_reason(
     bench.reset()
     before, definitions = bench.outcome, bench.database.all_definitions()
     whole = bench.process()
-    for moment in [*moments(bench, whole), None]:
+    for moment in [*some_in_ci(moments(bench, whole), one_in=8), None]:
         bench.reset()
         died = bench.process(die_at=moment)
         assert died.dead == (moment is not None)
@@ -71,7 +72,7 @@ def test_an_undo_killed_at_any_moment_is_gone_on_with(make_bench: MakeBench, kin
     before, definitions = bench.outcome, bench.database.all_definitions()
     bench.process()
     whole = undo(bench, definitions)
-    for moment in moments(bench, whole):
+    for moment in some_in_ci(moments(bench, whole), one_in=8):
         bench.reset()
         bench.process()
         killed = undo(bench, definitions, die_at=moment)

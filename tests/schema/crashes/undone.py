@@ -11,7 +11,8 @@ from bench import APP, RUN, Bench, make_migration
 from deaths import Watch, watched
 from django.db.migrations.loader import MigrationLoader
 
-from django_runbook.schema.undo import UndoPlan, make_undo_plan, take_back
+from django_runbook.schema.taking_back import take_back
+from django_runbook.schema.undo import UndoPlan, make_undo_plan
 
 BEFORE = frozenset({(APP, "0001_setup")})
 

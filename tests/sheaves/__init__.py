@@ -1,0 +1,1 @@
+"""An app for workers in processes of their own: they know models by migrations only."""

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SheavesConfig(AppConfig):
+    name = "sheaves"
+    label = "harvest"

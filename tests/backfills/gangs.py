@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewed import MARKS
+from crewed import MARKS, Marked
+from django.db import connections
+from harvest import make_run
 from settings import DATABASES_FROM_PARENT, INSTALLED_APPS, SETTINGS_FROM_PARENT
 
+from django_runbook.backfills.assignment import Assignment
+from django_runbook.backfills.crews import LocalCrew
+from django_runbook.backfills.runner import BackfillRun
+from django_runbook.backfills.task import Task
+from django_runbook.backfills.worker import Pace
 from django_runbook.databases import Database
 
 SEED = int(os.environ.get("RUNBOOK_DRILL_SEED", "20260102"))
@@ -40,6 +47,24 @@ def set_up_for_children(
     monkeypatch.setenv(DATABASES_FROM_PARENT, json.dumps({database.alias: place}))
     monkeypatch.setenv(SETTINGS_FROM_PARENT, json.dumps(there))
     monkeypatch.setenv(MARKS, str(marks))
+
+
+def make_crewed(
+    database: Database,
+    task: type[Task] = Marked,
+    *,
+    workers: int = 3,
+    pace: Pace | None = None,
+    size: int = 10,
+    **more: Any,
+) -> BackfillRun:
+    """A backfill on which processes work."""
+    pace = pace or Pace(target=None, size=size)
+    run = make_run(database, task, pace=pace, **more)
+    assignment = Assignment.of(task, MIGRATIONS, pace=pace, window="", workers=workers)
+    run.ledger.write(assignment=assignment.to_text())
+    run.crew = LocalCrew(ledger=run.ledger, count=workers)
+    return run
 
 
 @dataclass(kw_only=True)
@@ -78,6 +103,7 @@ class Marksman:
             while not over.wait(every * self.random.uniform(0.5, 1.5)):
                 with suppress(ProcessLookupError):
                     act(self)
+            connections.close_all()  # this thread's own
 
         thread = threading.Thread(target=go_on)
         thread.start()
@@ -103,6 +129,13 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError as error:
         raise ProcessLookupError from error
+
+
+def exists(pid: int) -> bool:
+    """Does it run, or is it stopped?"""
+    with suppress(ProcessLookupError):
+        return state_of(pid) not in "ZX"
+    return False
 
 
 def is_alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ from django_runbook.exceptions import RunbookError
 from django_runbook.interrupts import held_signals
 
 DEATHS = 3
-"""So many workers may die without a batch being done between them."""
+"""So often each worker may die, on average, without a batch being done meanwhile."""
 TAIL = 4000
 """Characters of a dead worker's output that a message has."""
 TAKE_PART = "django_runbook.take_part"
@@ -125,7 +125,7 @@ class LocalCrew(Crew):
         batches = self.ledger.totals()["batches"]
         self._deaths = self._deaths + 1 if batches == self._batches else 1
         self._batches = batches
-        if self._deaths >= DEATHS and not self.ledger.reload().failure:
+        if self._deaths >= DEATHS * self.count and not self.ledger.reload().failure:
             raise RunbookError(
                 _("%(count)d workers died one after the other (exit code %(code)d): %(words)s")
                 % {"count": self._deaths, "code": code, "words": words or "-"},

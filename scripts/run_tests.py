@@ -24,7 +24,7 @@ from provision import (
     say,
 )
 
-NEEDED = ("mariadb", "mydumper", "postgresql", "pgbouncer", "mysqlclient")
+NEEDED = ("mariadb", "mydumper", "postgresql", "pgbouncer", "redis", "rabbitmq", "mysqlclient")
 PYTHONS = ("3.11", "3.12", "3.13")
 DJANGOS = ("5.2", "6.0", "6.1")
 OLDEST_PYTHON = {"6.0": "3.12", "6.1": "3.12"}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from children import start_child
+from private_server import children_of
 from situations import alter, canonical, fill, run
 
 from django_runbook.backups import (
@@ -137,10 +138,12 @@ def kill_a_restore(database: Database, manifest: Path, reads: int) -> None:
     code = KILLED_RESTORE.format(reads=reads, manifest=manifest, alias=database.alias)
     with start_child("from contextlib import contextmanager\n" + code, database) as child:
         child.wait_until_ready()
+        clients = children_of(child.pid)
         child.kill()
         assert child.process.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 30
-    while database.surroundings.connected():  # the client program's session goes on to the end of its input
+    # The client program, which may not be connected yet, and its session go on to the end of their input.
+    while any(Path(f"/proc/{pid}").exists() for pid in clients) or database.surroundings.connected():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from children import start_child
 from django.db import migrations, models
 from django.db.models import Q
 from library import APP, CONTRACT, DROP, EXPAND, INITIAL, UNIQUE, add, runbook, start
@@ -256,6 +258,30 @@ def test_a_verify_that_would_find_migrations_pending_is_refused():
 def test_a_task_without_a_batch_is_refused():
     error = refusal(start(INITIAL), Backup(), Migrate.all(), Backfill(NotWritten))
     assert "NotWritten does not say what to do yet" in error.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"window": "at night"}, "'at night' is no time of day from and to"),
+        ({"workers": 2, "celery": 2}, "`workers` and `celery` exclude each other."),
+        ({"workers": -1}, "The number of workers cannot be below 0."),
+    ],
+)
+def test_what_a_backfill_cannot_be_told_is_refused(said: dict[str, Any], words: str):
+    error = refusal(start(INITIAL, EXPAND), Backup(), Migrate.all(), Backfill(FillSlug, **said))
+    assert words in error.message
+
+
+def test_workers_of_celery_are_refused_without_its_application():
+    """In a process of its own: here a test may have loaded one."""
+    with start_child("from test_refusals import said_of_celery; ready(said_of_celery())") as child:
+        child.wait_until_ready("True")
+
+
+def said_of_celery() -> bool:
+    error = refusal(start(INITIAL, EXPAND), Backup(), Migrate.all(), Backfill(FillSlug, celery=2))
+    return "No Celery application is loaded here" in error.message
 
 
 def test_a_row_count_without_a_number_is_refused():

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import IO
 
 from django.db import Error as AnyDatabaseError
@@ -142,6 +143,20 @@ class LocalCrew(Crew):
             for worker in self._workers:
                 worker.process.kill()
             raise
+
+
+def celery_problem() -> str:
+    """Why this process could not call Celery's workers, or ""."""
+    if not find_spec("celery"):
+        return _("Celery is not installed: `pip install django-runbook[celery]`.")
+    from celery import current_app
+
+    if current_app.main == "default":  # what Celery makes up where there is none
+        return _(
+            "No Celery application is loaded here: import it in the project's package, as Celery's guide "
+            "for Django has it."
+        )
+    return ""
 
 
 @dataclass(slots=True, kw_only=True)

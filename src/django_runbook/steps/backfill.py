@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 from django.apps.registry import Apps
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from django_runbook.backfill_ledger import BackfillLedger
 from django_runbook.backfills.assignment import Assignment
 from django_runbook.backfills.controller import FIRST
-from django_runbook.backfills.crews import CeleryCrew, Crew, LocalCrew
+from django_runbook.backfills.crews import CeleryCrew, Crew, LocalCrew, celery_problem
 from django_runbook.backfills.runner import BackfillRun
 from django_runbook.backfills.task import Task, null_fields
 from django_runbook.backfills.throttle import Limits, Window, is_window
@@ -132,8 +131,8 @@ class Backfill(Task, Step):
             yield Problem(message=_("`workers` and `celery` exclude each other."))
         if self.workers < 0 or self.celery < 0:
             yield Problem(message=_("The number of workers cannot be below 0."))
-        if self.celery and not find_spec("celery"):
-            yield Problem(message=_("Celery is not installed: `pip install django-runbook[celery]`."))
+        if self.celery and (problem := celery_problem()):
+            yield Problem(message=problem)
 
     def after(self, place: Place) -> Place:
         return replace(

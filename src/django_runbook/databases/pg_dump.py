@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from uuid import uuid4
 
 from django.db import DatabaseError, transaction
 from django.utils.translation import gettext as _
 
 from django_runbook.databases.dumpers import Content, StreamDumper
 from django_runbook.exceptions import ProgramFailed, RestoreFailed
-from django_runbook.programs import TAIL, chunks_of, feed_program, read_program
+from django_runbook.programs import GRACE, TAIL, chunks_of, feed_program, read_program
 
 if TYPE_CHECKING:
     from django_runbook.databases.postgresql import PostgreSQLDatabase
@@ -23,6 +25,9 @@ LOCK_TIMEOUT = "30s"
 """How long a dump or restore waits for the locks of other sessions."""
 TRAILER = b"-- PostgreSQL database dump complete"
 """pg_dump writes it last; a dump without it was cut off, whatever the exit code says."""
+
+END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+LOOK_EVERY = 0.05
 
 DROP_EVERYTHING = Path(__file__).with_name("drop_everything.sql")
 
@@ -82,10 +87,26 @@ class PgDump(StreamDumper):
         argv, env = self.database.client(
             "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"
         )
+        session = f"runbook restore {uuid4().hex[:12]}"
+        env = {**env, "PGAPPNAME": session}
         try:
-            feed_program(argv, self.restore_script(source), env=env, secrets=self.database.secrets)
+            with self._session_ended(session):
+                feed_program(argv, self.restore_script(source), env=env, secrets=self.database.secrets)
         except ProgramFailed as exc:
             raise self.restore_failed(str(exc)) from exc
+
+    @contextmanager
+    def _session_ended(self, session: str) -> Iterator[None]:
+        """If the block fails, end the session of that application_name: its client is gone, which the server
+        notices only at the end of a statement, and until then it holds its locks."""
+        try:
+            yield
+        except BaseException:
+            deadline = time.monotonic() + GRACE.total_seconds()
+            with suppress(DatabaseError):
+                while self.database.ask(END_SESSION, [session]) and time.monotonic() < deadline:
+                    time.sleep(LOOK_EVERY)
+            raise
 
     def restore_script(self, source: IO[bytes]) -> Iterator[bytes]:
         """Write the transaction's statements out, and COMMIT only after a whole dump.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -38,7 +39,7 @@ from django_runbook.schema.collect import (
 )
 from django_runbook.schema.crashes import escapes_transactions, runs_in_transaction
 from django_runbook.schema.failures import broken, neither, stopped
-from django_runbook.schema.holding import Held, deferred_by_django, holding
+from django_runbook.schema.holding import BUILDS, Held, deferred_by_django, holding
 from django_runbook.schema.locks import with_lock_retries
 from django_runbook.schema.losses import lost_by
 from django_runbook.schema.states import applied_migrations
@@ -255,7 +256,13 @@ class StepwiseMigration:
         if self.database.rolls_back_ddl and not any(map(self._stands_alone, statements)):
             self.editor.deferred_sql = deferred
             raise NotCollectable
+        if self.held:
+            statements = list(chain.from_iterable(map(self._gentle_forms, statements)))
         return self._write_plan(self._operation_of(unit), statements)
+
+    def _gentle_forms(self, sql: str) -> list[str]:
+        """Of an index or a constraint over old columns, such as a foreign key made anew with its column."""
+        return self.database.gentle_forms(sql) if BUILDS.match(sql) else [sql]
 
     def _stands_alone(self, sql: str) -> bool:
         return self.database.needs_autocommit(sql) or self.database.sets_session(sql)

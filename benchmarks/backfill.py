@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Measured(Runbook):
     steps = [
         Backup(),
         Migrate("core", "0033", defer_indexes=True),
-        Backfill(MoveServicesToSousDirections),
+        Backfill(MoveServicesToSousDirections, workers={workers}),
         Migrate("core", "0033"),
         Migrate.all(),
     ]
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--database", choices=DATABASES, action="append", help="may be repeated (default: all three)"
     )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="of ours; default: the run alone")
     parser.add_argument("--rival", choices=RIVALS, action="append", help="may be repeated (default: all)")
 
 
@@ -85,7 +87,7 @@ def measure(options: argparse.Namespace) -> Iterator[Comparison]:
             tempfile.TemporaryDirectory(prefix="bench-") as folder,
             example(kind, Path(folder) / "ediligence") as project,
         ):
-            (project.folder / "core/runbooks/measured.py").write_text(RUNBOOK)
+            (project.folder / "core/runbooks/measured.py").write_text(RUNBOOK.format(workers=options.workers))
             (project.folder / "core/runbooks/sous_directions.py").unlink()
             for rival in options.rival or RIVALS:
                 ways = {
@@ -105,6 +107,8 @@ def timed(way: Any, project: Project, options: argparse.Namespace) -> float:
     refuse_unmoved(project, options)
     longest, ended = max((took, at + took) for at, took in waits)
     late = percentile([took for _at, took in waits], 0.99)
+    for (part, since), (_next, until) in pairwise([*measured.parts, ("", measured.ended)]):
+        say(f"    {part}: {until - since:.1f} s")
     say(
         f"  {getattr(way, 'args', ['runbook'])[0]}: {measured.seconds:.1f} s, "
         f"{options.services / measured.seconds:,.0f} rows/s; the other client waited {longest * 1000:.0f} ms "

@@ -19,6 +19,8 @@ from django_runbook.schema.collect import Unit
 BUILDS = re.compile(
     r"CREATE (?:UNIQUE )?INDEX\b|ALTER TABLE .+? ADD CONSTRAINT .+? (?:UNIQUE|FOREIGN KEY)\b", re.IGNORECASE
 )
+VALIDATES = "ALTER TABLE %(table)s VALIDATE CONSTRAINT %(name)s"
+"""Of a foreign key that holds already for what is written from now on."""
 ADDED_ALONE = (operations.AddIndex, operations.AddConstraint)
 """Operations that are one statement, and that are taken back as one."""
 TOGETHER = (operations.AlterUniqueTogether, operations.AlterIndexTogether)
@@ -166,8 +168,28 @@ def holding(base: Any, held: Held) -> Any:
         def execute(self, sql: Any, params: Any = ()) -> None:
             if held.now and isinstance(sql, Statement) and not self.is_flushed(sql) and self.belongs(sql):
                 self.hold(sql)
+            elif self.can_be_validated_later(sql):
+                first, _validation = held.database.gentle_forms(str(sql))
+                super().execute(first, params)
+                held.models.add(sql.model_name)
+                self.hold(Statement(VALIDATES, table=sql.parts["table"], name=sql.parts["name"]))
             else:
                 super().execute(sql, params)
+
+        def can_be_validated_later(self, sql: Any) -> bool:
+            """Is it a foreign key over old rows, which the server would look at while nobody can write?"""
+            return (
+                hasattr(sql, "model_name")
+                and not self.is_flushed(sql)
+                and table_of(sql) not in held.created
+                and len(held.database.gentle_forms(str(sql))) > 1
+            )
+
+        def _create_fk_sql(self, model: Any, field: Any, suffix: str) -> Any:
+            statement = super()._create_fk_sql(model, field, suffix)
+            if statement:  # SQLite has none
+                statement.model_name = model._meta.model_name
+            return statement
 
         def is_flushed(self, statement: Statement) -> bool:
             """Where a table is made anew, Django sends what it has deferred."""

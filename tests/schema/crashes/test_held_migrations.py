@@ -231,6 +231,26 @@ def test_what_was_held_is_built_while_others_write(make_bench: MakeBench, kind: 
     assert all(re.search("LOCK=NONE|CONCURRENTLY|ADD CONSTRAINT|VALIDATE", text) for text in built)
 
 
+OLD_KEY = r"\S?library_service_direction_id_\w+\S?"
+MADE_ANEW = {
+    "mariadb": [rf"ALTER TABLE .* ADD CONSTRAINT {OLD_KEY} FOREIGN KEY .*, ALGORITHM=INPLACE, LOCK=NONE"],
+    "postgresql": [
+        rf"ALTER TABLE .* ADD CONSTRAINT {OLD_KEY} FOREIGN KEY .* NOT VALID",
+        rf"ALTER TABLE .* VALIDATE CONSTRAINT {OLD_KEY}",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", MADE_ANEW)
+def test_a_foreign_key_over_old_rows_is_made_anew_while_others_write(make_bench: MakeBench, kind: str):
+    """With its column, to which nothing was added that could wait."""
+    bench = make_bench(kind, ORGANISATION_GAINS_A_LEVEL)
+    done = [text.strip() for text in hold(bench).done]
+    anew = [text for text in done if re.search(rf"(ADD|VALIDATE) CONSTRAINT {OLD_KEY}", text)]
+    assert len(anew) == len(MADE_ANEW[kind])
+    assert all(map(re.fullmatch, MADE_ANEW[kind], anew)), anew
+
+
 ORPHAN = "UPDATE library_author SET mentor_id = 99 WHERE id = 2"
 TWINS = "UPDATE library_author SET tag = 'same'"
 

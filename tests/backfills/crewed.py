@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from harvest import AddOne
 
@@ -32,7 +34,7 @@ class Marked(AddOne):
         mark("<")
         changed = super().batch(rows)
         time.sleep(self.seconds)
-        mark(">")
+        transaction.on_commit(partial(mark, ">"), using=rows.db)
         return changed
 
 

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from django_runbook.backfills.joined import update_joined
     from django_runbook.runbooks import Runbook
     from django_runbook.steps import (
         SQL,
@@ -34,12 +35,14 @@ __all__ = [
     "Runbook",
     "Step",
     "Verify",
+    "update_joined",
 ]
+HOMES = {"Runbook": "django_runbook.runbooks", "update_joined": "django_runbook.backfills.joined"}
+"""Where public names come from that are no steps."""
 
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are used: Django imports this package before its apps are loaded."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "django_runbook.runbooks" if name == "Runbook" else "django_runbook.steps"
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(HOMES.get(name, "django_runbook.steps")), name)

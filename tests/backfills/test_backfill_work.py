@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import IntegrityError
 from django.db.models import F, Q, QuerySet
-from harvest import AddOne, Label, Sheaf, Store, counts, fill, make_run, rows
+from harvest import KEYS, AddOne, ByMoment, ByUuid, Label, Sheaf, Store, counts, fill, make_run, rows
 
 from django_runbook.backfill_ledger import BackfillLedger
 from django_runbook.backfills.runner import ROUNDS
@@ -86,7 +86,8 @@ class TestForms:
                     keys = list(rows.values_list("pk", flat=True))
                     table = harvest.quote(Sheaf._meta.db_table)
                     cursor.execute(
-                        f"UPDATE {table} SET n = n + 1 WHERE id BETWEEN %s AND %s", [min(keys), max(keys)]
+                        f"UPDATE {table} SET n = n + 1 WHERE id BETWEEN %s AND %s",
+                        [min(keys), max(keys)],
                     )
                     return cursor.rowcount
 
@@ -267,6 +268,30 @@ class TestWhatIsNoFaultOfARow:
         assert make_run(harvest, Crowded).execute()["rows"] == 5
         assert counts(harvest) == [1] * 5
         assert len(attempts) == 3
+
+
+LABEL = (
+    "UPDATE harvest_{table} SET n = n + 1, label = 'done'"
+    " WHERE {key} BETWEEN %(first)s AND %(last)s AND label IS NULL"
+)
+
+
+@pytest.mark.parametrize(("table", "key"), [(Sheaf, "id"), (ByUuid, "id"), (ByMoment, "at")])
+def test_a_statement_takes_the_place_of_a_batch(harvest: Database, table: type[Any], key: str):
+    class Stated(Task):
+        model = f"harvest.{table.__name__}"
+        rows = Q(label__isnull=True)
+        sql: ClassVar = {
+            harvest.connection.vendor: LABEL.format(table=table._meta.model_name, key=key),
+            "oracle": "UPDATE",
+        }
+
+    rows(harvest, table).bulk_create([table(**it) for it in KEYS[table.__name__]])
+    last = rows(harvest, table).order_by("-pk").first()
+    rows(harvest, table).filter(pk=last.pk).update(label="not this one")
+    count = len(KEYS[table.__name__]) - 1
+    assert make_run(harvest, Stated).execute()["rows"] == count
+    assert counts(harvest, table) == [1] * count + [0]
 
 
 def test_a_task_needs_no_return_value_for_its_count(harvest: Database):

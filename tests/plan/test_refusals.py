@@ -261,6 +261,26 @@ def test_a_task_without_a_batch_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        (
+            "UPDATE library_book SET slug = 'x'",
+            "does not heed %(first)s, %(last)s: each batch would change rows",
+        ),
+        ("UPDATE library_book SET slug = 'x' WHERE id <= %(last)s", "does not heed %(first)s: each batch"),
+        ({"oracle": "UPDATE"}, '`sql` has no statement for "sqlite".'),
+    ],
+)
+def test_a_statement_that_does_not_keep_to_its_batch_is_refused(sql: Any, words: str):
+    class Careless(Backfill):
+        model = FillSlug.model
+
+    Careless.sql = sql
+    error = refusal(start(INITIAL, EXPAND), Backup(), Migrate.all(), Backfill(Careless))
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
     ("said", "words"),
     [
         ({"window": "at night"}, "'at night' is no time of day from and to"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
@@ -13,7 +15,7 @@ from django_runbook.plan import Plan, make_plan
 from django_runbook.preflight import PLAN_CHECKS, Finding, Severity, slow_changes
 from django_runbook.preflight.blocking import CHECK as BLOCKING
 from django_runbook.preflight.rewrites import CHECK as REWRITES
-from django_runbook.steps import Backup, Migrate
+from django_runbook.steps import Backup, Migrate, Step
 
 TABLE = "library_author"
 on_mariadb = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -23,9 +25,9 @@ INDEX = migrations.AddIndex("author", models.Index(fields=["name"], name="names"
 WINDOW = "Run it when nobody waits."
 
 
-def plan_of(*operations: Operation) -> Plan:
+def plan_of(*operations: Operation, steps: Sequence[Step] = (Migrate.all(),)) -> Plan:
     return make_plan(
-        runbook(Backup(), Migrate.all()),
+        runbook(Backup(), *steps),
         start(INITIAL, ("0002_coming", operations), applied=[INITIAL[0]]),
     )
 
@@ -118,6 +120,20 @@ def test_sqlite_has_no_gentler_form_than_a_quiet_hour(large: Database):
         ("runbook.P501", WINDOW),
         ("runbook.P502", WINDOW),
     ]
+
+
+UNIQUE = add("age", models.IntegerField(null=True, unique=True))
+PARENT = add("parent", models.ForeignKey("library.author", models.CASCADE, null=True))
+
+
+@pytest.mark.parametrize("operation", [UNIQUE, PARENT])
+@pytest.mark.parametrize("database", ["mariadb", "postgresql"], indirect=True)
+def test_what_is_deferred_is_built_while_others_write(large: Database, operation: Operation):
+    deferred = [Migrate(APP, "0002", defer_indexes=True), Migrate(APP, "0002"), Migrate.all()]
+    assert found(plan_of(operation), large)
+    assert found(plan_of(operation, steps=deferred), large) == []
+    [finding] = found(plan_of(operation, SHORTER, steps=deferred), large)
+    assert "Alter field name" in finding.message
 
 
 def test_a_column_that_may_be_null_is_silent(large: Database):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps.registry import Apps
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+BOUNDS = ("%(first)s", "%(last)s")
+"""What a statement has to name, so that it keeps to its batch."""
 
 
 class Task:
@@ -22,6 +26,12 @@ class Task:
     """Fields it gives values to, beside those that `rows` wants to be NULL."""
     batch_size: ClassVar[int | None] = None
     """Keys in one transaction; None: as many as fit into the target duration."""
+    sql: ClassVar[str | Mapping[str, str]] = ""
+    """In place of `batch()`, one statement: "UPDATE … WHERE id BETWEEN %(first)s AND %(last)s".
+
+    Or one for each kind of database: "mysql" (MariaDB too), "postgresql", "sqlite". It says itself which
+    rows of the range it means; `rows` are still those that count as to be done.
+    """
 
     def prepare(self, apps: Apps) -> None:
         """Do once, before the first batch, in one transaction: make what the rows will point at."""
@@ -33,7 +43,17 @@ class Task:
         how many rows it has changed; otherwise they are counted. If it raises, the batch is rolled back and
         tried again in halves, until the row is found that is in the way.
         """
-        raise NotImplementedError
+        connection: Any = connections[rows.db]
+        statement = self.sql if isinstance(self.sql, str) else self.sql[connection.vendor]
+        keys, key = rows.values_list("pk", flat=True), rows.model._meta.pk
+        bounds = {"first": keys.order_by("pk").first(), "last": keys.order_by("-pk").first()}
+        if bounds["last"] is None:
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statement, {name: key.get_db_prep_value(it, connection) for name, it in bounds.items()}
+            )
+            return cursor.rowcount
 
     def finish(self, apps: Apps) -> None:
         """Do once, after the last batch, in one transaction."""

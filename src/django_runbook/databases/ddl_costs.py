@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,6 +39,10 @@ class Kind(StrEnum):
     ADD_UNIQUE = "add unique"
     ADD_FOREIGN_KEY = "add foreign key"
     ADD_CHECK = "add check"
+
+
+BUILT = (Kind.ADD_INDEX, Kind.ADD_UNIQUE, Kind.ADD_FOREIGN_KEY)
+"""What can be deferred, to be built later in a form that lets others write."""
 
 
 class Work(StrEnum):
@@ -94,6 +98,8 @@ class Change:
     kind: Kind
     old: Any = None
     new: Any = None
+    bare: bool = False
+    """Is the column added without the index and the constraints that belong to it?"""
 
 
 class Costs(ABC):
@@ -101,6 +107,8 @@ class Costs(ABC):
 
     safer: ClassVar[Mapping[Kind, Safer]] = {}
     """Where there is a better way than a time at which nobody waits."""
+    builds_gently: ClassVar[bool] = True
+    """Does the server have forms of building that let others write?"""
 
     def __init__(self, connection: BaseDatabaseWrapper, server: Server) -> None:
         self.connection = connection
@@ -109,6 +117,16 @@ class Costs(ABC):
     @abstractmethod
     def of(self, change: Change) -> Cost:
         """What `change` costs; FREE where nothing is known to the contrary."""
+
+    def deferred(self, change: Change) -> Change | None:
+        """What is left of it, for others to notice, in a migration of which indexes are deferred."""
+        if not self.builds_gently:
+            return change
+        if change.kind in BUILT:
+            return None
+        if change.kind is Kind.ADD_REFERENCE:
+            return replace(change, kind=Kind.ADD_COLUMN, bare=True)
+        return replace(change, bare=change.kind is Kind.ADD_COLUMN)
 
     def types(self, change: Change) -> tuple[str | None, str | None]:
         """The types of the column before and after."""
@@ -171,7 +189,8 @@ class MySQLCosts(Costs):
             case Kind.ADD_COLUMN if _is_computed(change.new):
                 return copied
             case Kind.ADD_COLUMN:
-                is_instant = self.server.version >= self.instant_add_since and not change.new.unique
+                is_plain = change.bare or not change.new.unique
+                is_instant = self.server.version >= self.instant_add_since and is_plain
                 return FREE if is_instant else rebuilt
             case Kind.DROP_COLUMN:
                 return FREE if self.server.version >= self.instant_drop_since else rebuilt
@@ -214,6 +233,8 @@ class MariaDBCosts(MySQLCosts):
 
 class SQLiteCosts(Costs):
     """Whoever writes waits for the whole of a migration, on any table: a transaction locks the file."""
+
+    builds_gently = False
 
     def of(self, change: Change) -> Cost:
         read, remade = Cost(Work.READ, Waits.WRITERS), Cost(Work.REWRITE, Waits.WRITERS)

@@ -62,11 +62,15 @@ def slow_changes(plan: Plan, database: Database, works: Mapping[Work, str]) -> I
     """
     costs: Costs | None = None
     sizes: Mapping[str, TableSize] = {}
+    held = {key for planned in plan.steps for key in planned.place.held}
     for it in coming(plan, database.alias):
         found: dict[str, tuple[Cost, Change]] = {}
-        for key, change in changes(it):
+        for key, whole in changes(it):
             if costs is None:
                 costs, sizes = database.ddl_costs(), database.table_sizes()
+            change = costs.deferred(whole) if it.key in held else whole
+            if change is None:
+                continue
             cost, table = costs.of(change), it.today[key].table
             if cost.work in works and _hurts(cost) and _is_worse(cost, found.get(table)):
                 found[table] = cost, change

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.apps.registry import Apps
+from django.db import connections
 from django.utils.translation import gettext as _
 
 from django_runbook.backfill_ledger import BackfillLedger
@@ -15,7 +16,7 @@ from django_runbook.backfills.assignment import Assignment
 from django_runbook.backfills.controller import FIRST
 from django_runbook.backfills.crews import CeleryCrew, Crew, LocalCrew, celery_problem
 from django_runbook.backfills.runner import BackfillRun
-from django_runbook.backfills.task import Task, null_fields
+from django_runbook.backfills.task import BOUNDS, Task, null_fields
 from django_runbook.backfills.throttle import Limits, Window, is_window
 from django_runbook.backfills.worker import Pace
 from django_runbook.conf import backfill_rate, backfill_target
@@ -105,7 +106,7 @@ class Backfill(Task, Step):
         return self._columns(names_in(self.task.rows)) - self.columns_filled
 
     def problems(self, place: Place) -> Iterator[Problem]:
-        if self.task.batch is Task.batch or not getattr(self.task, "model", ""):
+        if not getattr(self.task, "model", "") or not (self._has_batch or self.task.sql):
             yield Problem(
                 message=_(
                     "%(task)s does not say what to do yet: give it a `model` and a method `batch(rows)`."
@@ -125,6 +126,31 @@ class Backfill(Task, Step):
                 missing=Backup(),
             )
         yield from names_problems(place, self.task.model, self.task.rows, self.task.fills)
+        if not self._has_batch:
+            yield from self._statement_problems(place)
+
+    @property
+    def _has_batch(self) -> bool:
+        return self.task.batch is not Task.batch
+
+    def _statement_problems(self, place: Place) -> Iterator[Problem]:
+        vendor, sql = connections[place.alias].vendor, self.task.sql
+        statement = sql if isinstance(sql, str) else sql.get(vendor, "")
+        if not statement:
+            yield Problem(message=_('`sql` has no statement for "%(vendor)s".') % {"vendor": vendor})
+        elif missing := [it for it in BOUNDS if it not in statement]:
+            yield Problem(
+                message=_("`sql` does not heed %(missing)s: each batch would change rows of others.")
+                % {"missing": ", ".join(missing)}
+            )
+        model = place.model(self.task.model)
+        if model and len(model._meta.pk_fields) > 1:
+            yield Problem(
+                message=_(
+                    "`sql` has no bounds for the composite primary key of %(model)s: write `batch(rows)`."
+                )
+                % {"model": self.task.model}
+            )
 
     def _crew_problems(self) -> Iterator[Problem]:
         if self.workers and self.celery:

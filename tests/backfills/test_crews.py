@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from django_runbook.backfills.worker import Pace
 from django_runbook.databases import Database
 from django_runbook.exceptions import Interrupted, RunbookError
 
-ROWS = 1200
+ROWS = 600 if os.environ.get("CI") else 1200
 SIZE = 10
 BURIED = 2
 """So often a worker sleeps between two batches: the transaction of the next may have just begun."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.apps.registry import Apps
 from django.core.exceptions import FieldError
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Count, F, Q, Value
 from django.db.models.functions import Coalesce, Concat, Upper
@@ -202,6 +202,14 @@ def test_it_is_refused_for_what_is_no_column_of_the_table(land: str) -> None:
 def test_it_is_refused_for_rows_that_are_not_rows_of_the_table(land: str, spoil: Any) -> None:
     with pytest.raises(TypeError, match="takes rows of one table"):
         update_joined(spoil(all_of(Field, land)), label=F("farm__name"))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_session_plans_afterwards_as_before(land: str, database: Database) -> None:
+    with transaction.atomic(using=land):
+        database.ask_nothing("SET LOCAL join_collapse_limit = 7")
+        assert update_joined(all_of(Field, land), label=F("farm__name")) == 21
+        assert database.ask("SHOW join_collapse_limit") == [("7",)]
 
 
 @pytest.mark.parametrize("database", ["mariadb", "postgresql"], indirect=True)

@@ -48,7 +48,7 @@ def of_the_sound(patient: Patient) -> Known:
     ("patient", "breakage"),
     some_cases_in_ci(
         [pytest.param(kind, it, id=f"{kind}-{it.words}") for it in BREAKAGES for kind in it.kinds],
-        one_in=3,
+        one_in=5,
     ),
     indirect=["patient"],
 )

@@ -12,6 +12,7 @@ import pytest
 from cut_proxy import Proxy, proxy_to
 from drills import Drill, Reference
 from private_server import PrivateServer
+from sampling import some_cases_in_ci
 from witnesses import WITNESSES, MariaDBWitness
 
 REACH = {"mariadb": 800, "postgresql": 300}
@@ -24,7 +25,7 @@ MakeDrill = Callable[[str], Drill]
 KnowReference = Callable[[str], Reference]
 
 
-@pytest.mark.parametrize("kind", REACH)
+@pytest.mark.parametrize("kind", some_cases_in_ci(list(REACH)))
 def test_a_history_whose_network_is_cut_ends_as_if_it_had_not_been(
     make_drill: MakeDrill,
     reference: KnowReference,

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 import pytest
 from drills import Drill, Reference
 from private_server import PrivateServer
+from sampling import some_cases_in_ci
 from witnesses import WITNESSES
 
 REACH = {"mariadb": 1200, "postgresql": 600}
 """Moments that each process has at most until the server dies."""
 
 
-@pytest.mark.parametrize("kind", REACH)
+@pytest.mark.parametrize("kind", some_cases_in_ci(list(REACH)))
 def test_a_history_on_a_killed_server_ends_as_if_it_had_not_been(
     make_drill: Callable[[str], Drill],
     reference: Callable[[str], Reference],

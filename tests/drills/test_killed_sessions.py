@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from drills import Drill, Reference
+from sampling import some_cases_in_ci
 from witnesses import WITNESSES
 
 REACH = {"mariadb": 800, "postgresql": 300}
@@ -13,7 +14,7 @@ REACH = {"mariadb": 800, "postgresql": 300}
 KILL = {"mariadb": "KILL CONNECTION %s", "postgresql": "SELECT pg_terminate_backend(%s)"}
 
 
-@pytest.mark.parametrize("kind", REACH)
+@pytest.mark.parametrize("kind", some_cases_in_ci(list(REACH)))
 def test_a_history_whose_sessions_are_killed_ends_as_if_they_had_not_been(
     make_drill: Callable[[str], Drill], reference: Callable[[str], Reference], kind: str
 ):

@@ -16,6 +16,7 @@ import pytest
 from differences import Difference, differences
 from django_suite import NotFetched, fetch, run
 from private_server import PrivateServer
+from sampling import some_cases_in_ci
 
 LABELS = ("migrations", "migrate_signals", "migration_test_data_persistence", "schema")
 FEWEST_TESTS = 900
@@ -35,7 +36,7 @@ def source() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
+@pytest.fixture(params=some_cases_in_ci(["sqlite", "mariadb", "postgresql"], one_in=3))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
@@ -37,9 +39,30 @@ def update_joined(rows: models.QuerySet[Any], **values: Any) -> int:
         sql, params = _Update(rows, values).as_sql()
     except EmptyResultSet:
         return 0
-    with transaction.atomic(using=rows.db, savepoint=False), connections[rows.db].cursor() as cursor:
+    connection: Any = connections[rows.db]
+    with (
+        transaction.atomic(using=rows.db, savepoint=False),
+        connection.cursor() as cursor,
+        _joins_as_written(connection, cursor),
+    ):
         cursor.execute(sql, params)
         return int(cursor.rowcount)
+
+
+@contextmanager
+def _joins_as_written(connection: Any, cursor: Any) -> Iterator[None]:
+    """Let PostgreSQL begin with the rows: it knows nothing yet of a column that was just added.
+
+    By itself it may begin with the related tables, and read the whole table for each batch.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    cursor.execute("SHOW join_collapse_limit")
+    [before] = cursor.fetchone()
+    cursor.execute("SET LOCAL join_collapse_limit = 1")
+    yield
+    cursor.execute("SELECT set_config('join_collapse_limit', %s, true)", [before])
 
 
 def _raise_unless_plain(query: Any) -> None:

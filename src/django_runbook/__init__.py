@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from django_runbook.backfills.joined import update_joined
+    from django_runbook.databases.joined import update_joined
     from django_runbook.runbooks import Runbook
     from django_runbook.steps import (
         SQL,
@@ -37,7 +37,7 @@ __all__ = [
     "Verify",
     "update_joined",
 ]
-HOMES = {"Runbook": "django_runbook.runbooks", "update_joined": "django_runbook.backfills.joined"}
+HOMES = {"Runbook": "django_runbook.runbooks", "update_joined": "django_runbook.databases.joined"}
 """Where public names come from that are no steps."""
 
 

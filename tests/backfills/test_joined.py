@@ -20,8 +20,8 @@ from django.db.models import Count, F, Q, Value
 from django.db.models.functions import Coalesce, Concat, Upper
 from harvest import create_tables
 
-from django_runbook.backfills.joined import update_joined
 from django_runbook.databases import Database
+from django_runbook.databases.joined import update_joined
 
 
 class Village(models.Model):

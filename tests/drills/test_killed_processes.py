@@ -15,7 +15,7 @@ import pytest
 from drills import Drill, Reference
 from witnesses import MariaDBWitness, PostgreSQLWitness
 
-KILLS = int(os.environ.get("RUNBOOK_DRILL_KILLS", "40" if os.environ.get("CI") else "200"))
+KILLS = int(os.environ.get("RUNBOOK_DRILL_KILLS", "20" if os.environ.get("CI") else "200"))
 MOMENTS = {"mariadb": 4400, "postgresql": 1100, "sqlite": 1900}
 """About as many has the history, fewer where work is lost: measures how far each process should come."""
 SHARE = {"mariadb": 1.0, "postgresql": 0.2, "sqlite": 0.2}

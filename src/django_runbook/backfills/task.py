@@ -8,6 +8,8 @@ from django.apps.registry import Apps
 from django.db import connections
 from django.db.models import Q, QuerySet
 
+from django_runbook.databases.dialects import dialect_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -44,7 +46,7 @@ class Task:
         tried again in halves, until the row is found that is in the way.
         """
         connection: Any = connections[rows.db]
-        statement = self.sql if isinstance(self.sql, str) else self.sql[connection.vendor]
+        statement = self.sql if isinstance(self.sql, str) else self.sql[dialect_of(rows.db)]
         keys, key = rows.values_list("pk", flat=True), rows.model._meta.pk
         bounds = {"first": keys.order_by("pk").first(), "last": keys.order_by("-pk").first()}
         if bounds["last"] is None:

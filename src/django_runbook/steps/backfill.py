@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import connections
 from django.utils.translation import gettext as _
 
 from django_runbook.backfill_ledger import BackfillLedger
@@ -21,6 +20,7 @@ from django_runbook.backfills.throttle import Limits, Window, is_window
 from django_runbook.backfills.worker import Pace
 from django_runbook.conf import backfill_rate, backfill_target
 from django_runbook.databases import Database
+from django_runbook.databases.dialects import dialect_of
 from django_runbook.schema.nature import names_in
 from django_runbook.steps.backup import Backup
 from django_runbook.steps.base import (
@@ -134,10 +134,10 @@ class Backfill(Task, Step):
         return self.task.batch is not Task.batch
 
     def _statement_problems(self, place: Place) -> Iterator[Problem]:
-        vendor, sql = connections[place.alias].vendor, self.task.sql
-        statement = sql if isinstance(sql, str) else sql.get(vendor, "")
+        dialect, sql = dialect_of(place.alias), self.task.sql
+        statement = sql if isinstance(sql, str) else sql.get(dialect, "")
         if not statement:
-            yield Problem(message=_('`sql` has no statement for "%(vendor)s".') % {"vendor": vendor})
+            yield Problem(message=_('`sql` has no statement for "%(dialect)s".') % {"dialect": dialect})
         elif missing := [it for it in BOUNDS if it not in statement]:
             yield Problem(
                 message=_("`sql` does not heed %(missing)s: each batch would change rows of others.")

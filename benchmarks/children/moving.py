@@ -11,9 +11,13 @@ django.setup()
 from core.models import Direction, Service, SousDirection
 from core.organisation import STILL_TO_MOVE, attach_services, create_default_sous_directions
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 BATCH = 1000
+
+if connection.vendor == "sqlite":  # its own five seconds are too short beside the other client
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 60000")
 
 
 def to_move():

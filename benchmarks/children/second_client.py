@@ -10,9 +10,22 @@ import django
 
 django.setup()
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 PAUSE = 0.002
+
+
+def update(number):
+    """Wait as long as it takes: SQLite says after a while that its file is locked."""
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE core_service SET effectif = effectif + 1 WHERE id = %s", [number])
+            return
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+
 
 with connection.cursor() as cursor:
     cursor.execute("SELECT MIN(id), MAX(id) FROM core_service")
@@ -21,8 +34,5 @@ drawn = random.Random(1)
 with Path(sys.argv[1]).open("w", buffering=1) as log:
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
         at, began = time.time(), time.monotonic()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE core_service SET effectif = effectif + 1 WHERE id = %s", [drawn.randint(first, last)]
-            )
+        update(drawn.randint(first, last))
         log.write(f"{at:.6f} {time.monotonic() - began:.6f}\n")

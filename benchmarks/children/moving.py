@@ -33,7 +33,7 @@ def save(count):
     """Return the seconds that all rows would take."""
     total, found = to_move().count(), targets()
     began = time.monotonic()
-    for service in to_move().order_by("pk")[:count].iterator():
+    for service in to_move().order_by("pk")[:count]:
         service.sous_direction_id = found[service.direction_id]
         service.save()
     return (time.monotonic() - began) * total / min(count, total)

@@ -16,14 +16,14 @@ PAUSE = 0.002
 
 
 def update(number):
-    """Wait as long as it takes: SQLite says after a while that its file is locked."""
+    """Wait as long as it takes: servers give up waiting for a lock after a while."""
     while True:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("UPDATE core_service SET effectif = effectif + 1 WHERE id = %s", [number])
             return
         except OperationalError as error:
-            if "locked" not in str(error):
+            if "lock" not in str(error).lower():
                 raise
 
 

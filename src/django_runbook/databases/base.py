@@ -22,9 +22,11 @@ from django.utils.translation import gettext as _
 from django_runbook.databases.ddl_costs import Costs
 from django_runbook.databases.dumpers import Content, FolderDumper, StreamDumper, TableContent
 from django_runbook.databases.gauges import Gauge
+from django_runbook.databases.json_texts import JsonTexts
 from django_runbook.databases.key_types import ColumnType
 from django_runbook.databases.keys import FillingKey
 from django_runbook.databases.misfits import Misfits
+from django_runbook.databases.readers import Readers
 from django_runbook.databases.reading import TimeLimit
 from django_runbook.databases.sizes import TableSize
 from django_runbook.databases.surroundings import Surroundings
@@ -203,17 +205,40 @@ class Database(ABC):
             time.sleep(WAIT_STEP)
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self, *, readers: int = 0) -> Iterator[Readers]:
         """Within the block, show every query on this connection the same state, whatever others commit.
 
-        The block must not write. Raise Refused within a transaction, which may have seen another state.
+        The block must not write. What it gets are up to so many further sessions that see that state, too:
+        none where the server cannot share it, or has none left. Raise Refused within a transaction, which
+        may have seen another state.
         """
         self.refuse_open_transaction()
-        with transaction.atomic(using=self.alias):
-            for statement in self.snapshot_statements:
+        with ExitStack() as stack:
+            with self.still(readers) as wanted:
+                stack.enter_context(transaction.atomic(using=self.alias))
                 with self.connection.cursor() as cursor:
-                    cursor.execute(statement)
-            yield
+                    for statement in self.snapshot_statements:
+                        cursor.execute(statement)
+                statements = self.sharing_statements() if wanted else []
+                beside = stack.enter_context(Readers(self.alias, wanted if statements else 0, statements))
+            yield beside
+
+    @contextmanager
+    def still(self, readers: int) -> Iterator[int]:
+        """Within the block, see that this session and so many readers begin with the same state.
+
+        What it gets is how many of them may begin.
+        """
+        yield readers
+
+    def sharing_statements(self) -> Sequence[str]:
+        """What another session has to say to see the snapshot of this one; nothing if it cannot."""
+        return ()
+
+    @property
+    @abstractmethod
+    def json_texts(self) -> JsonTexts:
+        """How this server writes values as Django's serializers do."""
 
     @property
     def surroundings(self) -> Surroundings:

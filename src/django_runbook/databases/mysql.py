@@ -23,6 +23,7 @@ from django_runbook.databases.ddl_costs import Costs, MariaDBCosts, MySQLCosts
 from django_runbook.databases.dumpers import Content, FolderDumper, TableContent
 from django_runbook.databases.gauges import Gauge, MySQLGauge
 from django_runbook.databases.implicit_values import implicit_value, replaces_null
+from django_runbook.databases.json_texts import MySQLTexts
 from django_runbook.databases.key_types import ColumnType
 from django_runbook.databases.keys import KEYS_OF_MYSQL, FillingKey, filling_keys
 from django_runbook.databases.misfits import Misfits, MySQLMisfits
@@ -102,6 +103,10 @@ class MySQLDatabase(Database):
         options = self.connection.settings_dict["OPTIONS"]
         name = options.get("database") or options.get("db") or self.connection.settings_dict["NAME"]
         return str(name or self.ask("SELECT DATABASE()")[0][0])
+
+    @property
+    def json_texts(self) -> MySQLTexts:
+        return MySQLTexts(has_uuid=self.connection.features.has_native_uuid_field)
 
     @property
     def dumper(self) -> MySQLDump:

@@ -21,6 +21,7 @@ from django_runbook.databases.base import Database, Orphan, Server, begins_with
 from django_runbook.databases.ddl_costs import Costs, PostgreSQLCosts
 from django_runbook.databases.dumpers import FolderDumper, TableContent
 from django_runbook.databases.gauges import Gauge, PostgreSQLGauge
+from django_runbook.databases.json_texts import PostgreSQLTexts
 from django_runbook.databases.key_types import ColumnType
 from django_runbook.databases.keys import KEYS_OF_POSTGRESQL, FillingKey, filling_keys
 from django_runbook.databases.misfits import Misfits, PostgreSQLMisfits
@@ -133,6 +134,18 @@ class PostgreSQLDatabase(Database):
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
     )
+
+    @property
+    def json_texts(self) -> PostgreSQLTexts:
+        return PostgreSQLTexts()
+
+    def sharing_statements(self) -> Sequence[str]:
+        name = self.ask("SELECT pg_export_snapshot()")[0][0]
+        return (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            f"SET TRANSACTION SNAPSHOT '{name}'",
+            "SET LOCAL idle_in_transaction_session_timeout = 0",
+        )
 
     @property
     def dumper(self) -> PgDump:

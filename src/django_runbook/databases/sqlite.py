@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
 from django_runbook.databases.base import Database, Orphan, Server
 from django_runbook.databases.ddl_costs import Costs, SQLiteCosts
 from django_runbook.databases.dumpers import Content, TableContent
 from django_runbook.databases.gauges import Gauge, SQLiteGauge
+from django_runbook.databases.json_texts import SQLiteTexts
 from django_runbook.databases.misfits import Misfits, SQLiteMisfits
+from django_runbook.databases.readers import Readers
 from django_runbook.databases.sizes import TableSize
 from django_runbook.databases.sqlite_backup import OnlineBackup, content_of, summed
 from django_runbook.databases.sqlite_surroundings import SQLiteSurroundings
@@ -32,6 +35,8 @@ PROGRESS_STEPS = 10_000
 """Instructions of its virtual machine between two looks at the clock: about a millisecond."""
 PRIMARY_CODE = 0xFF
 """Part of an extended result code; https://www.sqlite.org/rescode.html."""
+PATIENCE = 200
+"""Milliseconds that an export waits for a writer, to be read by several sessions."""
 LOCK_ATTEMPTS = 5
 """A reader that asks who holds the lock takes it for an instant; this many attempts outlast it."""
 
@@ -53,6 +58,25 @@ class SQLiteDatabase(Database):
         return name if name.startswith(":") or name.startswith("file:") else str(Path(name).absolute())
 
     @property
+    def json_texts(self) -> SQLiteTexts:
+        return SQLiteTexts()
+
+    @contextmanager
+    def still(self, readers: int) -> Iterator[int]:
+        """Keep writers out until all have begun, if that is to be had at once."""
+        if not readers or self.file() is None:
+            yield 0
+            return
+        beside = self.connection.copy()
+        try:
+            yield readers if _is_writer(beside) else 0
+        finally:
+            beside.close()
+
+    def sharing_statements(self) -> Sequence[str]:
+        return ("BEGIN", *self.snapshot_statements)
+
+    @property
     def dumper(self) -> OnlineBackup:
         return OnlineBackup(self)
 
@@ -72,14 +96,14 @@ class SQLiteDatabase(Database):
         return Path(name) if name else None
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self, *, readers: int = 0) -> Iterator[Readers]:
         """As everywhere; a `transaction_mode` of IMMEDIATE would keep out writers, so it is put aside."""
         self.connection.ensure_connection()
         mode = self.connection.transaction_mode  # type: ignore[attr-defined]
         self.connection.transaction_mode = "DEFERRED"  # type: ignore[attr-defined]
         try:
-            with super().snapshot():
-                yield
+            with super().snapshot(readers=readers) as beside:
+                yield beside
         finally:
             self.connection.transaction_mode = mode  # type: ignore[attr-defined]
 
@@ -323,3 +347,14 @@ def write_holder(file: IO[bytes], holder: str) -> None:
 def holder_in(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace") or _("another process")
+
+
+def _is_writer(session: BaseDatabaseWrapper) -> bool:
+    """Begin a transaction that keeps other writers out, unless one of them is at work."""
+    with session.cursor() as cursor:
+        cursor.execute(f"PRAGMA busy_timeout = {PATIENCE}")
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except DatabaseError:
+            return False
+    return True

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from comparison import Comparison, compare
 from example_site import DATABASES, Project, example
+from peak import run_measured
 from provision import Failed, say
 
 NAMES = {"sqlite": "SQLite", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
@@ -39,14 +40,6 @@ with connection.cursor() as cursor:
             [(row, f"name {row} of {table}", row * 7 % 101) for row in range(500)],
         )
 """
-LAUNCHER = """
-import os, sys
-pid = os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
-_pid, status, usage = os.wait4(pid, 0)
-open(sys.argv[1], "w").write(str(usage.ru_maxrss))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-"""A small process that starts another one, which would count the memory of a large one as its own peak."""
 BENCH_SETTINGS = """
 import os
 
@@ -180,13 +173,8 @@ def our_dump(project: Project) -> float:
 
 def backup(project: Project, level: str) -> tuple[dict, int]:
     """Take one. Return its manifest, and the peak memory of the process and its programs in KiB."""
-    with tempfile.TemporaryFile("w+") as said, tempfile.NamedTemporaryFile("r") as peak:
-        words = [sys.executable, "-c", LAUNCHER, peak.name, *runbook("backup", "--level", level)]
-        ended = subprocess.run(words, cwd=project.folder, env=project.env, stdout=said, check=False)
-        said.seek(0)
-        if ended.returncode:
-            raise Failed(f"the backup failed: {said.read()}")
-        return json.load(said), int(peak.read())
+    ended = run_measured(runbook("backup", "--level", level), cwd=project.folder, env=project.env)
+    return json.loads(ended.output), ended.peak
 
 
 def our_restore(project: Project) -> float:

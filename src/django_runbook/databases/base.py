@@ -240,6 +240,19 @@ class Database(ABC):
     def json_texts(self) -> JsonTexts:
         """How this server writes values as Django's serializers do."""
 
+    def insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], suffix: str
+    ) -> None:
+        """Insert many rows at once. `suffix` says, in SQL, what becomes of those that are there."""
+        quote = self.connection.ops.quote_name
+        names = ", ".join(map(quote, columns))
+        places = ", ".join(["%s"] * len(columns))
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {quote(table)} ({names}) VALUES ({places}) {suffix}",
+                rows,
+            )
+
     @property
     def surroundings(self) -> Surroundings:
         """What can be asked about rights, settings, other sessions, replicas and disks."""

@@ -28,6 +28,7 @@ from django_runbook.databases.misfits import Misfits, PostgreSQLMisfits
 from django_runbook.databases.pg_dump import PgDump
 from django_runbook.databases.pg_dump_folder import PgDumpFolder
 from django_runbook.databases.pooling import NoSecondConnection, sign_of_pooling
+from django_runbook.databases.postgresql_copy import copy_rows
 from django_runbook.databases.postgresql_scratch import create_scratch, refused_scratch
 from django_runbook.databases.postgresql_surroundings import PostgreSQLSurroundings
 from django_runbook.databases.sizes import ON_POSTGRESQL, ROWS_ON_POSTGRESQL, TableSize
@@ -37,6 +38,9 @@ from django_runbook.programs import read_program
 
 CLIENT_CHECK = "500ms"
 """How soon the server cancels a statement whose client was killed; otherwise it runs to its end."""
+
+INCOMING = "runbook_incoming"
+"""Table of rows that are to replace others, as long as that takes."""
 
 PASSED_ON = {
     "channel_binding": "PGCHANNELBINDING",
@@ -134,6 +138,24 @@ class PostgreSQLDatabase(Database):
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
     )
+
+    def insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], suffix: str
+    ) -> None:
+        """By COPY; rows that replace others by way of a table of their own."""
+        quote = self.connection.ops.quote_name
+        names = ", ".join(map(quote, columns))
+        with self.connection.cursor() as cursor:
+            if not suffix:
+                copy_rows(cursor, quote(table), names, rows)
+                return
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {INCOMING} ON COMMIT DROP AS "
+                f"SELECT {names} FROM {quote(table)} WITH NO DATA"
+            )
+            copy_rows(cursor, INCOMING, names, rows)
+            cursor.execute(f"INSERT INTO {quote(table)} ({names}) SELECT {names} FROM {INCOMING} {suffix}")
+            cursor.execute(f"DROP TABLE {INCOMING}")
 
     @property
     def json_texts(self) -> PostgreSQLTexts:

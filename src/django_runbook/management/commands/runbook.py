@@ -35,7 +35,7 @@ from django_runbook.conf import backup_directory, backup_storage, check_limit, r
 from django_runbook.databases import Database
 from django_runbook.engine import execute, open_run, prepare_resume, reopen_run
 from django_runbook.exceptions import JournalDamaged, Refused, RunbookError
-from django_runbook.fixtures import export
+from django_runbook.fixtures import export, load
 from django_runbook.interrupts import Interrupts
 from django_runbook.journal import Journal, is_held, read_journal, unfinished_ids
 from django_runbook.management.base import (
@@ -68,6 +68,7 @@ from django_runbook.report.as_json import (
 )
 from django_runbook.report.backfills import backfills_to_text
 from django_runbook.report.backup import LiveBackup, backup_to_json, backup_to_text
+from django_runbook.report.fixtures import LiveObjects, loaded_to_json, loaded_to_text
 from django_runbook.report.live import Live
 from django_runbook.report.text import (
     certificate_to_text,
@@ -294,12 +295,25 @@ class Command(RunbookCommand):
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         name = f"{'-'.join(labels) or 'all'}-{stamp}.{options['format']}"
         target = Path(options["output"] or _exports_folder() / name)
-        result = export(
-            database, labels, target.absolute(), exclude=options["exclude"], format=options["format"]
-        )
+        with LiveObjects(self.console(options, live=True)) as progress:
+            result = export(
+                database,
+                labels,
+                target.absolute(),
+                exclude=options["exclude"],
+                format=options["format"],
+                progress=progress,
+            )
         for label, count in result.objects.items():
             self.stdout.write(f"{count:>9} {label}")
         self.stdout.write(str(result.path))
+
+    def do_load(self, options: dict[str, Any]) -> None:
+        database = reach(options["database"])
+        files = [Path(name).absolute() for name in options["files"]]
+        with database.lock(), LiveObjects(self.console(options, live=True)) as progress:
+            result = load(database, files, insert_only=options["insert_only"], progress=progress)
+        self.show(options, loaded_to_text(result), loaded_to_json(result))
 
     def _execute(
         self,
@@ -596,6 +610,15 @@ def _labels(parser: ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="LABEL", help=_("Leave this out."))
 
 
+def _files(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help=_("A JSON or JSON lines fixture, compressed or not.")
+    )
+    parser.add_argument(
+        "--insert-only", action="store_true", help=_("Refuse rows that are there instead of replacing them.")
+    )
+
+
 SUBCOMMANDS: dict[str, tuple[str, Any]] = {
     "list": (_("Runbooks, and where each stands on this database."), _no_arguments),
     "plan": (_("What will happen, in which order and why; touches nothing."), _name),
@@ -616,4 +639,5 @@ SUBCOMMANDS: dict[str, tuple[str, Any]] = {
         _backfill,
     ),
     "export": (_("Write fixtures with the models that match the database, whatever its schema."), _labels),
+    "load": (_("Load fixtures, ours or those of dumpdata, in bulk: all of them or nothing."), _files),
 }

@@ -126,6 +126,9 @@ class Database(ABC):
     streams_rows: ClassVar[bool] = True
     """Does `QuerySet.iterator()` read a large table in pieces, instead of all of it into memory first?"""
 
+    sharing_sessions: ClassVar[int] = 0
+    """So many further sessions, which share a snapshot, make reading a large table faster."""
+
     snapshot_statements: ClassVar[tuple[str, ...]]
     """What makes a transaction that has just begun see one state of the data, and only read."""
 

@@ -124,22 +124,26 @@ class MySQLTexts(JsonTexts):
         return f"COALESCE(JSON_QUOTE({column}), '\"\"')"
 
     def date(self, column: str) -> str:
-        """A date with a zero in it is none in Python."""
         return (
-            f"CASE WHEN {column} IS NULL THEN 'null' WHEN {column} >= '1000-01-01' AND MONTH({column}) > 0 "
-            f"""AND DAY({column}) > 0 THEN CONCAT('"', {column}, '"') END"""
+            f"CASE WHEN {column} IS NULL THEN 'null' WHEN {_is_of_calendar(column)} "
+            f"""THEN CONCAT('"', {column}, '"') END"""
         )
 
     def datetime(self, column: str) -> str:
-        whole = f"DATE_FORMAT({column}, '\"%%Y-%%m-%%dT%%H:%%i:%%sZ\"')"
-        part = f"CONCAT(LEFT(DATE_FORMAT({column}, '\"%%Y-%%m-%%dT%%H:%%i:%%s.%%f'), 24), 'Z\"')"
+        whole = f"""CONCAT('"', REPLACE(LEFT({column}, 19), ' ', 'T'), 'Z"')"""
+        part = f"""CONCAT('"', REPLACE(LEFT({column}, 23), ' ', 'T'), 'Z"')"""
         return (
-            f"CASE WHEN {column} IS NULL THEN 'null' WHEN {column} >= '1000-01-01' AND MONTH({column}) > 0 "
-            f"AND DAY({column}) > 0 THEN IF(MICROSECOND({column}) = 0, {whole}, {part}) END"
+            f"CASE WHEN {column} IS NULL THEN 'null' WHEN {_is_of_calendar(column)} "
+            f"THEN IF(MICROSECOND({column}) = 0, {whole}, {part}) END"
         )
 
     def binary(self, column: str) -> str:
         return f"""COALESCE(CONCAT('"', REPLACE(TO_BASE64({column}), '\\n', ''), '"'), 'null')"""
+
+
+def _is_of_calendar(column: str) -> str:
+    """A date with a zero in it is none in Python."""
+    return f"{column} >= '1000-01-01' AND TO_DAYS({column}) IS NOT NULL"
 
 
 class SQLiteTexts(JsonTexts):

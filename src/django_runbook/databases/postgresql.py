@@ -134,6 +134,7 @@ class PostgreSQLDatabase(Database):
     rolls_back_ddl = True
     has_exclusions = True
     has_autocommit_ddl = True
+    sharing_sessions = 2
     snapshot_statements = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "SET LOCAL idle_in_transaction_session_timeout = 0",

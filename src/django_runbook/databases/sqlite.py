@@ -50,6 +50,7 @@ class SQLiteDatabase(Database):
     alters_by_copy = True
     checks_all_foreign_keys = True
     compares_key_types = False
+    sharing_sessions = 1  # two wait for each other: SQLite has one account of a process's memory
     snapshot_statements = ("SELECT 1 FROM sqlite_master",)
 
     @property

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -143,7 +144,7 @@ def rows_of(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[list
 
 
 THOROUGH = settings(
-    max_examples=60,
+    max_examples=15 if os.environ.get("CI") else 100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

@@ -33,7 +33,7 @@ def test_a_migration_killed_at_any_moment_ends_as_if_it_had_not(make_bench: Make
     bench = make_bench(kind, case)
     whole = uninterrupted(bench)
     outcome = bench.outcome
-    for moment in some_in_ci(range(1, whole.moments + 1), one_in=12 if bench.is_one_transaction else 5):
+    for moment in some_in_ci(range(1, whole.moments + 1), one_in=16 if bench.is_one_transaction else 6):
         bench.reset()
         killed = bench.process(die_at=moment)
         assert killed.dead

@@ -51,7 +51,7 @@ def test_what_died_at_any_moment_is_undone_exactly_or_refused_for_a_reason(
     bench.reset()
     before, definitions = bench.outcome, bench.database.all_definitions()
     whole = bench.process()
-    for moment in [*some_in_ci(moments(bench, whole), one_in=24), None]:
+    for moment in [*some_in_ci(moments(bench, whole), one_in=36), None]:
         bench.reset()
         died = bench.process(die_at=moment)
         assert died.dead == (moment is not None)
@@ -72,7 +72,7 @@ def test_an_undo_killed_at_any_moment_is_gone_on_with(make_bench: MakeBench, kin
     before, definitions = bench.outcome, bench.database.all_definitions()
     bench.process()
     whole = undo(bench, definitions)
-    for moment in some_in_ci(moments(bench, whole), one_in=24):
+    for moment in some_in_ci(moments(bench, whole), one_in=36):
         bench.reset()
         bench.process()
         killed = undo(bench, definitions, die_at=moment)

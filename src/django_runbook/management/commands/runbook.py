@@ -35,7 +35,7 @@ from django_runbook.conf import backup_directory, backup_storage, check_limit, r
 from django_runbook.databases import Database
 from django_runbook.engine import execute, open_run, prepare_resume, reopen_run
 from django_runbook.exceptions import JournalDamaged, Refused, RunbookError
-from django_runbook.fixtures import export, load
+from django_runbook.fixtures import export, load, verify, verify_against
 from django_runbook.interrupts import Interrupts
 from django_runbook.journal import Journal, is_held, read_journal, unfinished_ids
 from django_runbook.management.base import (
@@ -288,6 +288,9 @@ class Command(RunbookCommand):
         self.show(options, backfills_to_text(found), [asdict(it) for it in found])
 
     def do_export(self, options: dict[str, Any]) -> None:
+        if options["verify"]:
+            self._verify_export(Path(options["verify"]).absolute(), options)
+            return
         database = reach(options["database"])
         labels = options["labels"]
         if not labels and not options["all"]:
@@ -307,6 +310,18 @@ class Command(RunbookCommand):
         for label, count in result.objects.items():
             self.stdout.write(f"{count:>9} {label}")
         self.stdout.write(str(result.path))
+
+    def _verify_export(self, fixture: Path, options: dict[str, Any]) -> None:
+        if options["labels"] or options["all"]:
+            raise Refused(_("--verify looks at a file; it takes no labels."))
+        if options["against_database"]:
+            with LiveObjects(self.console(options, live=True)) as progress:
+                manifest = verify_against(reach(options["database"]), fixture, progress)
+        else:
+            manifest = verify(fixture)
+        for label, count in manifest.objects.items():
+            self.stdout.write(f"{count:>9} {label}")
+        self.stdout.write(f"{manifest.sha256}  {fixture}")
 
     def do_load(self, options: dict[str, Any]) -> None:
         database = reach(options["database"])
@@ -608,6 +623,14 @@ def _labels(parser: ArgumentParser) -> None:
     parser.add_argument("labels", nargs="*", metavar="LABEL", help=_("app_label or app_label.Model"))
     parser.add_argument("--all", action="store_true", help=_("Every model of every app."))
     parser.add_argument("--exclude", action="append", default=[], metavar="LABEL", help=_("Leave this out."))
+    parser.add_argument(
+        "--verify", metavar="FILE", help=_("Write nothing: compare a file with its manifest instead.")
+    )
+    parser.add_argument(
+        "--against-database",
+        action="store_true",
+        help=_("With --verify: compare it with what the same export gives now, too."),
+    )
 
 
 def _files(parser: ArgumentParser) -> None:

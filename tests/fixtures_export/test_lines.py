@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from django_runbook.databases import Database
 from django_runbook.databases.readers import Readers
 from django_runbook.fixtures import pieces
-from django_runbook.fixtures.lines import Lines
+from django_runbook.fixtures.lines import Lines, _kind_of_class
 from django_runbook.fixtures.serializers import FixtureText, Format
 
 FORMATS: tuple[Format, ...] = ("json", "jsonl")
@@ -198,6 +198,54 @@ def test_what_is_of_another_type_than_its_column_is_written_by_django(tables: Da
         cursor.execute("""UPDATE lines_plain SET text = X'41', at = '2026-01-02 03:04:05.6' WHERE id = 2""")
     assert '"2026-01-02T03:04:05.600Z"' in written(tables, Plain)["json"]
     assert written(tables, Plain) == expected(tables, Plain)
+
+
+def test_long_rows_are_read_a_few_at_a_time(tables: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LARGE", 10_000)
+    monkeypatch.setattr(pieces, "FIRST", 2)
+    fill(tables, Plain, [Plain(pk=number + 1, text="x" * 3000) for number in range(20)])
+    with Readers(tables.alias, 0, ()) as readers:
+        found = list(pieces.read_pieces(Plain, tables, FixtureText("json"), readers))
+    assert [count for _text, count in found] == [2, 3, 3, 3, 3, 3, 3]
+    assert written(tables, Plain) == expected(tables, Plain)
+
+
+class Shouting:
+    """What a field has whose values are others in Python than in its column."""
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
+        return value and value.upper()
+
+
+class Before(Shouting, models.CharField):
+    pass
+
+
+class Behind(models.CharField, Shouting):
+    pass
+
+
+class Own(models.CharField):
+    def value_to_string(self, obj: models.Model) -> str:
+        return "own"
+
+
+class Harmless(models.CharField):
+    description = "a code"
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        *((Before, ""), (Behind, ""), (Own, ""), (Harmless, "text"), (models.SlugField, "text")),
+        *((models.BigAutoField, "integer"), (models.ImageField, "file"), (models.FloatField, "")),
+    ],
+)
+def test_a_field_with_values_of_its_own_is_left_to_django(field: type, kind: str) -> None:
+    assert _kind_of_class(field) == kind
 
 
 def fill(database: Database, model: type[models.Model], rows: list[Any]) -> None:

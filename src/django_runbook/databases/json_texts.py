@@ -138,7 +138,7 @@ class MySQLTexts(JsonTexts):
         )
 
     def binary(self, column: str) -> str:
-        return f"""COALESCE(CONCAT('"', REPLACE(TO_BASE64({column}), '\\n', ''), '"'), 'null')"""
+        return f"""COALESCE(CONCAT('"', REPLACE(TO_BASE64({column}), CHAR(10), ''), '"'), 'null')"""
 
 
 def _is_of_calendar(column: str) -> str:

@@ -51,7 +51,8 @@ def crewed(harvest: Database, marksman: Marksman, monkeypatch: pytest.MonkeyPatc
 def test_each_row_is_done_once_by_one_of_them(harvest: Database, crewed: MakeCrewed, marksman: Marksman):
     told: list[dict[str, Any]] = []
     fill(harvest, ROWS)
-    run = crewed(progress=lambda **facts: told.append(facts))
+    several_seconds = Pace(target=None, size=SIZE, max_rate=200)
+    run = crewed(progress=lambda **facts: told.append(facts), pace=several_seconds)
     assert run.execute() == {"rows": ROWS, "batches": ROWS // SIZE}
     assert counts(harvest) == [1] * ROWS
     assert len(marksman.where()) > 1
